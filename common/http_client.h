@@ -1,0 +1,62 @@
+/*
+ * http_client: calls to HTTP services; the door of libcurl. One handle keeps its connections, one thread
+ * at a time. Request and reply are plain data; what a reply means is the caller's business.
+ */
+#ifndef RAG_COMMON_HTTP_CLIENT_H
+#define RAG_COMMON_HTTP_CLIENT_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/base/auto.h"
+#include "common/base/buf.h"
+#include "common/base/err.h"
+#include "common/base/str.h"
+
+bool http_client_global_init(struct err *err); /* once, in main, before threads */
+void http_client_global_release(void);
+
+struct http_client;
+bool http_client_new(const char *user_agent, struct http_client **out, struct err *err);
+void http_client_free(struct http_client *client);
+AUTO_PTR_DEFINE(http_client_free, struct http_client);
+
+struct http_call {
+	const char *method; /* "GET", "POST", ... */
+	const char *url;
+	const char *const *headers; /* "Name: value", NULL-terminated; may be NULL */
+	struct str body;
+	int connect_timeout_ms;
+	int timeout_ms;		   /* whole call */
+	const atomic_bool *cancel; /* looked at while waiting; may be NULL -> ERR_CANCELLED */
+	size_t max_body_bytes;	   /* of the reply: more is ERR_TOO_LARGE */
+	/* Optional: gets the reply's body as it comes (streams); returning false ends the call as
+	 * ERR_CANCELLED. When set, http_reply.body stays empty. */
+	bool (*on_data)(void *user, struct str data);
+	void *user;
+};
+
+struct http_reply {
+	int status;
+	struct buf
+		body; /* owned by the caller: buf_init before, release after; cleared by each call */
+	struct buf headers; /* "name: value\n" lines, names in lower case; the last answer's only */
+	int64_t total_ms;
+};
+
+/* true for any HTTP status. ERR_CONNECT (nothing was sent: safe to repeat), ERR_TIMEOUT, ERR_PROTOCOL,
+ * ERR_CANCELLED, ERR_TOO_LARGE. Redirects are not followed. */
+bool http_client_run(struct http_client *client, const struct http_call *call,
+		     struct http_reply *reply, struct err *err);
+
+/* A header of the reply by lower-case name; false when absent. */
+bool http_reply_header(const struct http_reply *reply, const char *name, struct str *out);
+/* Retry-After as delta-seconds or HTTP date in ms from now; -1 = absent or not valid. */
+int64_t http_reply_retry_after_ms(const struct http_reply *reply);
+
+void http_reply_init(struct http_reply *reply, size_t max_body_bytes);
+void http_reply_release(struct http_reply *reply);
+
+#endif
