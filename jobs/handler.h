@@ -1,0 +1,69 @@
+/*
+ * handler: the table of job types to the functions that do the work, and what they get.
+ *
+ * A handler runs on a slot's thread. It checks cancel and deadline between its steps (job_check), reports
+ * progress, wraps errors with the step's name, and writes its result as JSON members into an object that the
+ * caller has opened. It must be repeatable: a job may run again after a lost worker.
+ */
+#ifndef RAG_JOBS_HANDLER_H
+#define RAG_JOBS_HANDLER_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/base/arena.h"
+#include "common/base/err.h"
+#include "common/base/str.h"
+#include "common/config.h"
+#include "common/job.h"
+#include "common/json.h"
+#include "common/metrics.h"
+#include "common/redis.h"
+#include "jobs/provider/provider.h"
+#include "jobs/store/store.h"
+
+/* What a slot owns for its handlers; all borrowed by the handler. */
+struct job_env {
+	const struct config *config; /* shared, immutable */
+	struct store *store;	     /* shared, thread-safe */
+	struct redis *redis;	     /* the slot's own */
+	struct embedder *embedder;   /* the slot's own, as below */
+	struct reranker *reranker;   /* NULL = none */
+	struct generator *generator;
+	struct metric *step_seconds; /* label step; may be NULL */
+	struct metric *cache_total;  /* labels cache, result; may be NULL */
+};
+
+struct job_context {
+	const struct job_env *env;
+	const struct job *job;
+	struct arena *arena; /* lives until the job is settled */
+	int64_t deadline_mono_ms;
+	const atomic_bool *cancel;
+	/* Progress of the present step; also sets the log field `step`. Lost fence -> ERR_STALE. May be NULL in tests. */
+	bool (*progress)(void *user, const char *stage, int64_t done, int64_t total,
+			 struct err *err);
+	void *user;
+};
+
+/* payload: the envelope. result: an object is open; the handler adds members. */
+typedef bool (*job_handler)(struct job_context *context, struct str payload, struct jw *result,
+			    struct err *err);
+
+bool handle_ingest(struct job_context *context, struct str payload, struct jw *result,
+		   struct err *err);
+bool handle_query(struct job_context *context, struct str payload, struct jw *result,
+		  struct err *err);
+bool handle_delete(struct job_context *context, struct str payload, struct jw *result,
+		   struct err *err);
+
+/* NULL: no handler for this type. */
+job_handler job_handler_find(struct str type);
+
+/* false with ERR_CANCELLED or ERR_DEADLINE. */
+bool job_check(const struct job_context *context, struct err *err);
+/* Begins a step: check, progress 0 of total, log field. */
+bool job_step(struct job_context *context, const char *stage, int64_t total, struct err *err);
+
+#endif

@@ -1,0 +1,118 @@
+/*
+ * provider: what turns text into vectors (embedder), reorders candidates (reranker) and writes answers
+ * (generator). One file and one row in registry.c each; the contract suite tests/contract/test_provider.c
+ * then tests it.
+ *
+ * Instances belong to one slot (one thread); they may own a curl handle. `struct provider_call` carries the
+ * deadline and the cancel flag into every call. Failures: ERR_PROVIDER_UNAVAILABLE (outage), _REJECTED (final),
+ * _REPLY (garbage), ERR_RATE_LIMITED with retry_after_ms, ERR_CANCELLED, ERR_DEADLINE.
+ */
+#ifndef RAG_JOBS_PROVIDER_PROVIDER_H
+#define RAG_JOBS_PROVIDER_PROVIDER_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/base/arena.h"
+#include "common/base/err.h"
+#include "common/base/str.h"
+#include "common/config.h"
+
+struct provider_call {
+	int64_t deadline_mono_ms;  /* 0 = none */
+	const atomic_bool *cancel; /* may be NULL */
+};
+
+/* ---- embedder ---- */
+
+enum embed_task { EMBED_DOCUMENT, EMBED_QUERY };
+
+struct embedder;
+struct embedder_ops {
+	const char *name;
+	bool (*open)(const struct config *config, struct embedder **out, struct err *err);
+	void (*close)(struct embedder *embedder);
+	/* out: count * dim floats, each vector of unit length (all zero for text without a single term). */
+	bool (*embed)(struct embedder *embedder, const struct provider_call *call,
+		      enum embed_task task, const struct str *texts, size_t count, float *out,
+		      struct err *err);
+};
+struct embedder {
+	const struct embedder_ops *ops;
+	size_t dim;
+	size_t max_batch;      /* texts a call */
+	double dense_weight;   /* of the dense leg in hybrid fusion, 0..1 */
+	char fingerprint[128]; /* equals spec_embedder_fingerprint */
+};
+
+/* ---- reranker ---- */
+
+struct passage {
+	struct str title, heading, text;
+	float score; /* fused, before reranking */
+};
+
+struct reranker;
+struct reranker_ops {
+	const char *name;
+	bool (*open)(const struct config *config, struct reranker **out, struct err *err);
+	void (*close)(struct reranker *reranker);
+	/* out_scores: count of them, 0..1, greater is better */
+	bool (*rerank)(struct reranker *reranker, const struct provider_call *call,
+		       struct str query, const struct passage *passages, size_t count,
+		       float *out_scores, struct err *err);
+};
+struct reranker {
+	const struct reranker_ops *ops;
+};
+
+/* ---- generator ---- */
+
+struct source {
+	int n; /* the number the answer cites: [n], from 1 */
+	struct str document_id, title, heading, text;
+	float score; /* 0..1 after fusion or reranking */
+};
+
+struct generate_request {
+	struct str question;
+	const struct source *sources;
+	size_t count;
+	int64_t max_tokens;
+};
+
+struct generated {
+	struct str text; /* arena; cites as [n] */
+	bool refused;	 /* the sources do not hold the answer; text says so */
+	const char *model;
+};
+
+struct generator;
+struct generator_ops {
+	const char *name;
+	bool (*open)(const struct config *config, struct generator **out, struct err *err);
+	void (*close)(struct generator *generator);
+	bool (*generate)(struct generator *generator, const struct provider_call *call,
+			 const struct generate_request *request, struct arena *arena,
+			 struct generated *out, struct err *err);
+};
+struct generator {
+	const struct generator_ops *ops;
+	char model[64];
+};
+
+/* By the configuration; ERR_CONFIG for one this build does not have. The reranker may come out NULL (none). */
+bool embedder_open(const struct config *config, struct embedder **out, struct err *err);
+bool reranker_open(const struct config *config, struct reranker **out, struct err *err);
+bool generator_open(const struct config *config, struct generator **out, struct err *err);
+void embedder_close(struct embedder *embedder); /* NULL is fine, as below */
+void reranker_close(struct reranker *reranker);
+void generator_close(struct generator *generator);
+
+extern const struct embedder_ops *const embedder_registry[]; /* NULL-terminated */
+extern const struct reranker_ops *const reranker_registry[];
+extern const struct generator_ops *const generator_registry[];
+
+#endif

@@ -1,0 +1,18 @@
+/*
+ * fuse: two ranked lists into one, by the convex combination of per-query min-max normalised scores
+ * (Bruch, Gai, Ingber: An Analysis of Fusion Functions for Hybrid Retrieval, 2023):
+ * score = w * norm(dense) + (1 - w) * norm(lexical); a chunk missing in a leg has 0 there. Pure.
+ */
+#ifndef RAG_JOBS_STEP_FUSE_H
+#define RAG_JOBS_STEP_FUSE_H
+
+#include <stddef.h>
+
+#include "common/base/arena.h"
+#include "jobs/step/retrieve.h"
+
+/* By falling score, ties by row; each row once. *out lives in the arena; false when it is full. */
+bool fuse_hits(const struct store_hits *hits, double dense_weight, struct arena *arena,
+	       struct candidate **out, size_t *out_count);
+
+#endif

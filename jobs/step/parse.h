@@ -1,0 +1,57 @@
+/*
+ * parse: from a document's bytes to clean text with structure. One function a media type, in a table.
+ *
+ * The text is valid UTF-8 without NUL and control characters but \n and \t; for text/plain and text/markdown it
+ * is the document itself (a BOM is cut, CRLF becomes LF), for HTML and JSON what a reader would see. Byte
+ * ranges of chunks and citations are ranges in this text. Pure, thread-safe, memory from the arena.
+ */
+#ifndef RAG_JOBS_STEP_PARSE_H
+#define RAG_JOBS_STEP_PARSE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/base/arena.h"
+#include "common/base/err.h"
+#include "common/base/str.h"
+
+enum block_kind { BLOCK_PARAGRAPH, BLOCK_HEADING, BLOCK_LIST_ITEM, BLOCK_CODE, BLOCK_TABLE_ROW };
+
+struct block {
+	enum block_kind kind;
+	int level; /* headings: 1..6 */
+	size_t start,
+		end; /* bytes in the text; ascending, not overlapping; white space between is no block's */
+};
+
+struct parsed {
+	struct str text;
+	struct str title; /* from the document (<title>, first heading), "" = none */
+	struct block *blocks;
+	size_t block_count;
+};
+
+struct parse_limits {
+	size_t max_text_bytes; /* ERR_TOO_LARGE above */
+	int64_t deadline_mono_ms;
+};
+
+/* ERR_UNSUPPORTED_MEDIA, ERR_BAD_DOCUMENT (not UTF-8: says the byte; broken JSON), ERR_EMPTY_TEXT, ERR_TOO_LARGE,
+ * ERR_DEADLINE. */
+bool parse_document(struct str media_type, struct str bytes, const struct parse_limits *limits,
+		    struct arena *arena, struct parsed *out, struct err *err);
+
+/* One parser a media type; rows in parse.c. */
+typedef bool (*parse_fn)(struct str bytes, const struct parse_limits *limits, struct arena *arena,
+			 struct parsed *out, struct err *err);
+bool parse_text(struct str bytes, const struct parse_limits *limits, struct arena *arena,
+		struct parsed *out, struct err *err);
+bool parse_markdown(struct str bytes, const struct parse_limits *limits, struct arena *arena,
+		    struct parsed *out, struct err *err);
+bool parse_html(struct str bytes, const struct parse_limits *limits, struct arena *arena,
+		struct parsed *out, struct err *err);
+bool parse_json(struct str bytes, const struct parse_limits *limits, struct arena *arena,
+		struct parsed *out, struct err *err);
+
+#endif
