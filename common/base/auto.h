@@ -1,13 +1,13 @@
 /*
  * auto: release of local variables at the end of their scope, and the hand-over of ownership.
  *
- *	AUTO(buf) struct buf text = BUF_INIT(64 * 1024);	-> buf_release(&text) on every way
- *out AUTO_PTR(js_free) struct js *doc = NULL;		-> js_free(doc) return TAKE(doc);
- *-> hands over, doc is NULL afterwards
+ *	AUTO(buf) struct buf text = BUF_INIT(64 * 1024);   buf_release(&text) on every way out
+ *	AUTO_PTR(js_free) struct js *doc = NULL;	   js_free(doc) on every way out
+ *	return TAKE(doc);				   hands over; doc is NULL afterwards
  *
  * AUTO(type) needs `void type_release(struct type *)`. AUTO_PTR(fn) needs AUTO_PTR_DEFINE(fn,
- *struct type) once, in the header that declares fn. A function that uses either has no goto.
- *Initialise on the declaration line.
+ * struct type) once, in the header that declares fn. A function that uses either has no goto.
+ * Initialise on the declaration line.
  */
 #ifndef RAG_COMMON_BASE_AUTO_H
 #define RAG_COMMON_BASE_AUTO_H

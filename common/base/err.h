@@ -2,16 +2,18 @@
  * err: how every function of this project reports failure.
  *
  * A function that can fail is `bool f(..., struct err *err)`: true = done, err untouched; false =
- *err is filled and no out_* parameter was written. A layer that passes a failure on wraps it with
- *its own name:
+ * err is filled and no out_* parameter was written. A layer that passes a failure on wraps it with
+ * its own name:
  *
  *	return err_wrap(err, "embed batch %zu of %zu", i, n);
  *	-> "embed batch 3 of 9: could not reach provider 'openai': timed out after 30000 ms"
  *
- * Rules: caller-owned, fixed size, never allocates, not thread-safe (one per call chain). `msg` is
- *safe to show to clients and is one line; `cause` is for operators only (host, upstream excerpt).
- *Secrets and document text enter neither. Texts longer than the arrays are cut at a character
- *boundary. Wording: "could not X: reason" if it may work later, "cannot X" if never.
+ * Rules: caller-owned, fixed size, never allocates, not thread-safe (one per call chain), never
+ * NULL. `msg` is safe to show to clients; `cause` is for operators only (host, upstream excerpt).
+ * Secrets and document text enter neither. Both are one line of valid UTF-8 whatever the arguments
+ * were (control bytes become blanks), cut at a character boundary when longer than the array.
+ * Arguments may point into the err that is filled. Wording: "could not X: reason" if it may work
+ * later, "cannot X" if never.
  */
 #ifndef RAG_COMMON_BASE_ERR_H
 #define RAG_COMMON_BASE_ERR_H

@@ -33,15 +33,16 @@ struct str str_trim(struct str text);	 /* ASCII white space at both ends */
 struct str str_sub(struct str text, size_t start, size_t end); /* bounds are clamped */
 bool str_find(struct str text, struct str needle, size_t *out_at);
 
-/* Cuts the next piece off *rest at `sep`; false when nothing is left. "a,,b" gives "a", "", "b". */
+/* Cuts the next piece off *rest at `sep`; false when nothing is left. "a,,b" gives "a", "", "b"; a
+ * separator at the very end adds no empty piece. */
 bool str_split(struct str *rest, char sep, struct str *out_piece);
 
-/* The whole slice must be the number (no blanks, no '+', no leading zeros are fine); false when
- * not, or out of range. */
+/* The whole slice must be the number: decimal digits (leading zeros are fine), a '-' for i64, no
+ * blanks, no '+'. False when it is not, or out of range. */
 bool str_to_i64(struct str text, int64_t min, int64_t max, int64_t *out);
 bool str_to_u64(struct str text, uint64_t *out);
 bool str_to_f64(struct str text,
-		double *out); /* decimal, optional exponent; finite only; '.' whatever the locale */
+		double *out); /* -?digits(.digits)?([eE][+-]?digits)?, finite, at most 511 bytes */
 bool str_to_bool(struct str text, bool *out); /* true/false/1/0/yes/no/on/off, any case */
 
 /* Copies into a fixed array, always NUL-terminated; false when it did not fit (then cut at a UTF-8
