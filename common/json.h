@@ -18,6 +18,7 @@
 #include "common/base/str.h"
 
 #define JSON_MAX_DEPTH 64
+#define JSON_MAX_VALUES 2000000 /* in one text: jansson needs some 50 bytes for each */
 
 struct js; /* one value of a tree; the root is owned by whoever parsed it */
 
@@ -25,7 +26,8 @@ enum js_type { JS_NULL, JS_BOOL, JS_INT, JS_REAL, JS_STRING, JS_ARRAY, JS_OBJECT
 
 /*
  * Parses the whole of `text`. Failure is ERR_MALFORMED "not valid JSON: <what> at line L, column C"
- * (depth over JSON_MAX_DEPTH: ERR_MALFORMED too). The text is not kept.
+ * (depth over JSON_MAX_DEPTH: ERR_MALFORMED too; over JSON_MAX_VALUES: ERR_TOO_LARGE). The text is
+ * not kept.
  */
 bool js_parse(struct str text, struct js **out_root, struct err *err);
 void js_free(struct js *root); /* only roots; NULL is fine */
