@@ -90,6 +90,8 @@ extern const char *const spec_media_types[]; /* NULL-terminated */
 /* ---- what this configuration makes of text ---- */
 
 #define SPEC_FINGERPRINT_BYTES 128
+/* Parser and chunker as one: raise it when the same document and settings would give other chunks. */
+#define SPEC_PIPELINE_VERSION 1
 #define SPEC_LOCAL_MODEL "hash-1"
 #define SPEC_LOCAL_DIM 768
 
