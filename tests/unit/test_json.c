@@ -251,7 +251,7 @@ writes_scopes(void **state)
 	jw_kcstr(&w, "n", NULL);
 	jw_kint(&w, "i", INT64_MIN);
 	jw_knum(&w, "f", 0.25, 6);
-	jw_knum(&w, "nan", NAN, 6);
+	jw_knum(&w, "nan", (double)NAN, 6);
 	jw_knum(&w, "inf", (double)INFINITY, 6);
 	jw_kbool(&w, "t", true);
 	jw_knull(&w, "z");

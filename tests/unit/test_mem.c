@@ -15,6 +15,22 @@
 #include "common/base/log.h"
 #include "common/base/mem.h"
 
+/* Under a sanitizer too, an impossible size gives NULL (read by its runtime, unused elsewhere). */
+const char *__asan_default_options(void);
+const char *__tsan_default_options(void);
+
+const char *
+__asan_default_options(void)
+{
+	return "allocator_may_return_null=1";
+}
+
+const char *
+__tsan_default_options(void)
+{
+	return "allocator_may_return_null=1";
+}
+
 static void
 alloc_is_zeroed_and_never_null(void **state)
 {
@@ -73,9 +89,7 @@ try_alloc_may_fail(void **state)
 	assert_non_null(ptr);
 	assert_int_equal(ptr[99], 0);
 	mem_free(ptr);
-#ifndef __SANITIZE_ADDRESS__ /* whose allocator reports huge sizes instead */
 	assert_null(mem_try_alloc(SIZE_MAX / 2));
-#endif
 }
 
 static void
@@ -148,12 +162,9 @@ overflow_aborts_with_a_line(void **state)
 		char text[8192];
 		int status = status_of(cases[i], text, sizeof(text));
 
-		assert_false(WIFEXITED(status) && WEXITSTATUS(status) == 0);
-#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
 		assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
 		assert_non_null(strstr(text, "\"level\":\"error\""));
 		assert_non_null(strstr(text, "out of memory"));
-#endif
 	}
 }
 
