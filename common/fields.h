@@ -45,7 +45,7 @@ struct field {
 	size_t offset;
 	bool required;
 	bool internal;		  /* msgpack only: not accepted from and not shown in JSON */
-	int64_t min, max;	  /* both 0 = no limit */
+	int64_t min, max;	  /* both 0 = no limit; max < min = no maximum */
 	const char *const *names; /* FIELD_ENUM */
 	const char *doc;
 };
@@ -69,7 +69,8 @@ struct fields {
  * written and must not be used. Missing required: ERR_INVALID "'name' is required". */
 bool fields_from_json(const struct fields *table, const struct js *object, void *out,
 		      struct arena *arena, struct err *err);
-void fields_to_json(const struct fields *table, const void *in, struct jw *w); /* members only */
+/* Members only. A text whose ptr is NULL was never set and is left out, here and in msgpack. */
+void fields_to_json(const struct fields *table, const void *in, struct jw *w);
 
 /* A whole envelope (pack_envelope_begin with table->kind, then one map). */
 void fields_to_pack(const struct fields *table, const void *in, struct buf *out);

@@ -292,31 +292,6 @@ js_get_bool(const struct js *object, const char *key, bool *out)
 
 /* ---- writing a tree ---- */
 
-/* The shortest of 15 to 17 digits that reads back as the same number, always with a '.' or an 'e', so
- * that a real stays a real. */
-static void
-write_real(struct jw *w, double value)
-{
-	char text[40];
-
-	if (value == 0)
-		value = 0; /* no -0: equal values give equal bytes */
-	for (int digits = 15; digits <= 17; digits++) {
-		AUTO(buf) struct buf one = BUF_INIT(sizeof(text));
-		struct jw number = jw_start(&one);
-		double back = 0;
-
-		jw_num(&number, value, digits);
-		if (digits < 17 && (!str_to_f64(str_make(one.data, one.len), &back) ||
-				    memcmp(&back, &value, sizeof(back)) != 0))
-			continue;
-		if (!strpbrk(one.data, ".e"))
-			buf_add_str(&one, ".0");
-		jw_raw(w, str_make(one.data, one.len));
-		return;
-	}
-}
-
 static int
 by_key(const void *a, const void *b)
 {
@@ -371,7 +346,7 @@ write_value(const struct js *value, bool sorted, struct jw *w)
 		jw_int(w, js_int(value));
 		return;
 	case JS_REAL:
-		write_real(w, js_number(value));
+		jw_num(w, js_number(value), 0);
 		return;
 	case JS_BOOL:
 		jw_bool(w, js_bool(value));
@@ -550,23 +525,55 @@ jw_int(struct jw *w, int64_t value)
 	buf_add_i64(w->out, value);
 }
 
-void
-jw_num(struct jw *w, double value, int digits)
-{
-	char text[64];
+#define NUMBER_BYTES 40
 
-	if (!isfinite(value)) {
-		jw_null(w);
-		return;
-	}
-	if (digits < 1 || digits > 17)
-		digits = 17;
-	(void)snprintf(text, sizeof(text), "%.*g", digits, value);
+static void
+format_number(char text[NUMBER_BYTES], double value, int digits)
+{
+	(void)snprintf(text, NUMBER_BYTES, "%.*g", digits, value);
 	/* a locale may write a comma */
 	for (char *c = text; *c; c++) {
 		if (*c == ',')
 			*c = '.';
 	}
+}
+
+/* The fewest digits, 15 to 17, that read back as the same number; always with a '.' or an 'e', so that
+ * a real stays a real. Equal values give equal bytes: there is no -0. */
+static void
+format_exact(char text[NUMBER_BYTES], double value)
+{
+	double back = 0;
+
+	if (value == 0) {
+		(void)str_copy(text, NUMBER_BYTES, STR("0.0"));
+		return;
+	}
+	for (int digits = 15; digits <= 17; digits++) {
+		format_number(text, value, digits);
+		if (str_to_f64(str_of(text), &back) && memcmp(&back, &value, sizeof(back)) == 0)
+			break;
+	}
+
+	size_t len = strlen(text);
+
+	if (!strpbrk(text, ".e"))
+		(void)str_copy(text + len, NUMBER_BYTES - len, STR(".0"));
+}
+
+void
+jw_num(struct jw *w, double value, int digits)
+{
+	char text[NUMBER_BYTES];
+
+	if (!isfinite(value)) {
+		jw_null(w);
+		return;
+	}
+	if (digits < 1)
+		format_exact(text, value);
+	else
+		format_number(text, value, digits > 17 ? 17 : digits);
 	before_value(w);
 	buf_add_str(w->out, text);
 }

@@ -88,8 +88,9 @@ void jw_key(struct jw *w, const char *key);
 void jw_str(struct jw *w, struct str value);
 void jw_cstr(struct jw *w, const char *value); /* NULL writes null */
 void jw_int(struct jw *w, int64_t value);
-void jw_num(struct jw *w, double value,
-	    int digits); /* significant digits; not finite writes null */
+void
+jw_num(struct jw *w, double value,
+       int digits); /* significant digits, 0 = as many as read back exactly; not finite writes null */
 void jw_bool(struct jw *w, bool value);
 void jw_null(struct jw *w);
 void jw_raw(struct jw *w, struct str json); /* must be one valid JSON value */
