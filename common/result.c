@@ -17,7 +17,8 @@ result_unpack(struct str bytes, struct str *out_json, struct err *err)
 	struct pack_reader reader;
 	struct pack_value value;
 
-	if (!pack_envelope_open(&reader, bytes, RESULT_KIND, err) || !pack_next(&reader, &value, err))
+	if (!pack_envelope_open(&reader, bytes, RESULT_KIND, err) ||
+	    !pack_next(&reader, &value, err))
 		return err_wrap(err, "result of the job");
 	if (value.type != PACK_STR)
 		return err_set(err, ERR_CORRUPT, "result of the job: expected a string");
