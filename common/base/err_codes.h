@@ -47,6 +47,7 @@
 	X(EXPIRED, "EXPIRED", 410, 0, 0, "Job expired before it started")                          \
 	X(DEADLINE, "DEADLINE_EXCEEDED", 504, 1, 0, "Deadline exceeded")                           \
 	X(POISON, "POISON", 500, 0, 0, "Job killed its worker too often")                          \
+	X(UNKNOWN_TYPE, "UNKNOWN_JOB_TYPE", 503, 1, 1, "No worker knows this job type")            \
 	X(DRAINING, "DRAINING", 503, 1, 1, "Worker is draining")                                   \
 	/* what we depend on */                                                                    \
 	X(OVERLOADED, "OVERLOADED", 503, 1, 0, "Overloaded")                                       \

@@ -1,0 +1,171 @@
+/*
+ * run: between start and settle.
+ *
+ * A settle whose answer is lost is repeated until Redis is back (it is idempotent), for as long as the lease may
+ * still be ours: the work is done, and doing it twice costs more than waiting. STALE means that another start has
+ * won: the work is dropped without a word.
+ */
+#include "worker/run.h"
+
+#include <string.h>
+
+#include "common/base/clock.h"
+#include "common/base/log.h"
+#include "common/result.h"
+
+#define RUN_MAX_RESULT_BYTES (16u * 1024 * 1024)
+#define RUN_SETTLE_RETRY_MS 250
+
+struct run_progress {
+	struct redis *redis;
+	const struct queue_lease *lease;
+};
+
+static bool
+report_progress(void *user, const char *stage, int64_t done, int64_t total, struct err *err)
+{
+	struct run_progress *progress = user;
+	struct err failure = ERR_INIT;
+
+	if (queue_progress(progress->redis, progress->lease, stage, done, total, &failure))
+		return true;
+	if (failure.code == ERR_STALE) {
+		*err = failure;
+		return false;
+	}
+	/* Progress is for people: an outage does not stop the work. */
+	log_debug("progress not written: %s", failure.msg);
+	return true;
+}
+
+static int64_t
+job_timeout_ms(const struct config *config, const struct job *job)
+{
+	return strcmp(job->type, "query") == 0 ? config->query_timeout_ms
+					       : config->ingest_timeout_ms;
+}
+
+/* Calls the handler; on success `out` is the result's envelope. */
+static bool
+call_handler(struct run_slot *slot, const struct queue_lease *lease, const struct job *job,
+	     struct str payload, int64_t deadline_mono_ms, struct buf *out, struct err *err)
+{
+	AUTO(buf) struct buf json = BUF_INIT(RUN_MAX_RESULT_BYTES);
+	struct run_progress progress = { .redis = slot->env.redis, .lease = lease };
+	struct job_context context = {
+		.env = &slot->env,
+		.job = job,
+		.arena = slot->arena,
+		.deadline_mono_ms = deadline_mono_ms,
+		.cancel = running_cancel_flag(&slot->app->running, slot->index),
+		.progress = report_progress,
+		.user = &progress,
+	};
+	job_handler handler = job_handler_find(str_of(job->type));
+	struct jw w = jw_start(&json);
+
+	if (!handler)
+		return err_set(err, ERR_UNKNOWN_TYPE, "this worker does not know jobs of type '%s'",
+			       job->type);
+	jw_obj(&w);
+	if (!handler(&context, payload, &w, err))
+		return false;
+	jw_end(&w);
+	if (!buf_check(&json, "the result", err))
+		return false;
+	result_pack(str_make(json.data, json.len), out);
+	return buf_check(out, "the result", err);
+}
+
+static void
+fill_settle(const struct config *config, enum queue_settle_kind kind, const struct err *failure,
+	    struct str result, struct queue_settle *out)
+{
+	*out = (struct queue_settle){
+		.kind = kind,
+		.result = result,
+		.error = failure,
+		.retry_after_ms = failure ? failure->retry_after_ms : -1,
+		.backoff_base_ms = config->backoff_base_ms,
+		.backoff_max_ms = config->backoff_max_ms,
+		.result_ttl_ms = config->result_ttl_s * 1000,
+		.done_max_age_ms = config->done_max_age_s * 1000,
+		.dead_max_age_ms = config->dead_max_age_s * 1000,
+	};
+}
+
+/* true: *out_status is what the job is now. false: dropped, or Redis stayed away beyond the lease. */
+static bool
+settle(struct run_slot *slot, const struct queue_lease *lease, const struct queue_settle *request,
+       enum job_status *out_status)
+{
+	int64_t give_up_ms = clock_mono_ms() + 2 * slot->app->config->lease_ms;
+	struct err err = ERR_INIT;
+
+	while (!queue_settle(slot->env.redis, lease, request, out_status, &err)) {
+		if (err.code == ERR_STALE) {
+			log_info("another start of this job has won; its work here is dropped");
+			return false;
+		}
+		if (!err_info(err.code)->outage) {
+			log_err(LOG_ERROR, &err, "could not settle the job");
+			return false;
+		}
+		if (clock_mono_ms() >= give_up_ms) {
+			log_err(LOG_ERROR, &err, "gave up settling; the job will run again");
+			return false;
+		}
+		/* A Redis that is away is waited for, a draining worker waits the same way. */
+		clock_sleep_ms(RUN_SETTLE_RETRY_MS);
+	}
+	return true;
+}
+
+static void
+log_outcome(enum job_status status, const struct err *failure, int64_t dur_ms)
+{
+	if (!failure) {
+		log_done(LOG_INFO, dur_ms, 0, "job %s", job_status_name(status));
+		return;
+	}
+	log_err(status == JOB_FAILED ? LOG_ERROR : LOG_WARN, failure, "job %s after %lld ms",
+		job_status_name(status), (long long)dur_ms);
+}
+
+void
+run_job(struct run_slot *slot, const struct queue_lease *lease, const struct job *job,
+	struct str payload)
+{
+	AUTO(buf) struct buf result = BUF_INIT(RUN_MAX_RESULT_BYTES + 1024);
+	struct worker_app *app = slot->app;
+	int64_t began_ms = clock_mono_ms();
+	int64_t deadline_ms = began_ms + job_timeout_ms(app->config, job);
+	enum queue_settle_kind kind = SETTLE_SUCCEED;
+	enum job_status status = JOB_SUCCEEDED;
+	struct queue_settle request;
+	struct err failure = ERR_INIT;
+	enum retry_verdict verdict;
+	const char *outcome;
+	bool done;
+
+	metric_observe(app->m.wait_seconds, METRIC_VALUES(job->type),
+		       (double)(job->started_ms - job->created_ms) / 1e3);
+	running_begin(&app->running, slot->index, lease, deadline_ms);
+	done = call_handler(slot, lease, job, payload, deadline_ms, &result, &failure);
+	log_field("step", NULL);
+	verdict = retry_decide(done ? NULL : &failure, running_reason(&app->running, slot->index),
+			       &kind);
+	fill_settle(app->config, kind, done ? NULL : &failure,
+		    done ? str_make(result.data, result.len) : str_make(NULL, 0), &request);
+	/* The keeper renews until the job is settled. */
+	if (verdict == RETRY_SETTLE && settle(slot, lease, &request, &status)) {
+		outcome = job_status_name(status);
+		log_outcome(status, done ? NULL : &failure, clock_mono_ms() - began_ms);
+	} else {
+		outcome = "dropped";
+	}
+	running_end(&app->running, slot->index);
+	metric_add(app->m.jobs_total, METRIC_VALUES(job->type, outcome), 1);
+	metric_observe(app->m.run_seconds, METRIC_VALUES(job->type),
+		       (double)(clock_mono_ms() - began_ms) / 1e3);
+}

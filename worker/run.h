@@ -1,0 +1,25 @@
+/*
+ * run: one job from lease to outcome: decode, call the handler, decide, settle.
+ */
+#ifndef RAG_WORKER_RUN_H
+#define RAG_WORKER_RUN_H
+
+#include "common/base/arena.h"
+#include "common/job.h"
+#include "common/queue.h"
+#include "jobs/handler.h"
+#include "worker/app.h"
+
+struct run_slot {
+	struct worker_app *app;
+	size_t index;
+	struct job_env env;
+	struct arena *arena; /* reset by the slot between jobs */
+};
+
+/* Runs the job under the lease and settles it. Never fails: what goes wrong is in the job's record, or the lease
+ * is left to expire. */
+void run_job(struct run_slot *slot, const struct queue_lease *lease, const struct job *job,
+	     struct str payload);
+
+#endif

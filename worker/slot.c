@@ -1,0 +1,166 @@
+#include "worker/slot.h"
+
+#include <stdio.h>
+
+#include "common/base/clock.h"
+#include "common/base/id.h"
+#include "common/base/log.h"
+#include "common/base/mem.h"
+#include "common/queue.h"
+#include "worker/run.h"
+
+#define SLOT_BLOCK_MS 1000 /* a drain and a pause are noticed within it */
+#define SLOT_PAUSED_MS 200
+#define SLOT_OUTAGE_MIN_MS 100
+#define SLOT_OUTAGE_MAX_MS 2000
+
+/* What one slot's thread owns. */
+struct slot_state {
+	struct slot *slot;
+	struct run_slot run;
+	struct arena arena;
+	int64_t outage_wait_ms; /* 0 = Redis answered last time */
+};
+
+/* An outage is logged when it begins and when it ends, not in between. */
+static void
+wait_out_outage(struct slot_state *state, const struct err *err)
+{
+	struct worker_app *app = state->slot->app;
+	int64_t wait_ms = state->outage_wait_ms;
+
+	if (wait_ms == 0) {
+		log_err(LOG_WARN, err, "cannot take work from queue '%s', waiting",
+			state->slot->queue->ref.name);
+		wait_ms = SLOT_OUTAGE_MIN_MS;
+	} else {
+		wait_ms = wait_ms * 2 > SLOT_OUTAGE_MAX_MS ? SLOT_OUTAGE_MAX_MS : wait_ms * 2;
+	}
+	state->outage_wait_ms = wait_ms;
+	worker_pause(app, wait_ms / 2 + (int64_t)(id_random_u64() % (uint64_t)(wait_ms / 2 + 1)));
+}
+
+static void
+redis_answered(struct slot_state *state)
+{
+	atomic_store(&state->slot->app->fetched_mono_ms, clock_mono_ms());
+	if (state->outage_wait_ms == 0)
+		return;
+	state->outage_wait_ms = 0;
+	log_info("taking work from queue '%s' again", state->slot->queue->ref.name);
+}
+
+static void
+take_one(struct slot_state *state, const struct queue_entry *entry)
+{
+	struct slot *slot = state->slot;
+	const struct config *config = slot->app->config;
+	enum queue_start_result started = QUEUE_START_SKIPPED;
+	struct queue_lease lease;
+	struct str payload;
+	struct job job;
+	struct err err = ERR_INIT;
+
+	if (!queue_start(state->run.env.redis, slot->queue->ref, entry, slot->consumer,
+			 (size_t)config->job_memory_bytes, &state->arena, &started, &lease, &job,
+			 &payload, &err)) {
+		/* The entry stays pending with this consumer; the reaper turns it into a new one. */
+		log_err(LOG_WARN, &err, "could not start job %s", entry->job_id);
+		return;
+	}
+	if (started == QUEUE_START_PAUSED)
+		atomic_store(&slot->queue->paused, true);
+	if (started != QUEUE_STARTED)
+		return;
+	log_field("job_id", job.id);
+	log_field("job_type", job.type);
+	log_field_i64("attempt", job.starts);
+	run_job(&state->run, &lease, &job, payload);
+	log_clear_fields();
+}
+
+static void *
+slot_main(void *arg)
+{
+	struct slot_state *state = arg;
+	struct slot *slot = state->slot;
+	struct worker_app *app = slot->app;
+	struct queue_entry entry;
+	bool got;
+
+	while (!atomic_load(&app->stopping)) {
+		struct err err = ERR_INIT;
+
+		if (atomic_load(&slot->queue->paused)) {
+			worker_pause(app, SLOT_PAUSED_MS);
+			continue;
+		}
+		if (!queue_fetch(state->run.env.redis, slot->queue->ref, slot->consumer,
+				 SLOT_BLOCK_MS, &got, &entry, &err)) {
+			wait_out_outage(state, &err);
+			continue;
+		}
+		redis_answered(state);
+		if (!got)
+			continue;
+		take_one(state, &entry);
+		arena_reset(&state->arena);
+	}
+	embedder_close(state->run.env.embedder);
+	reranker_close(state->run.env.reranker);
+	generator_close(state->run.env.generator);
+	redis_free(state->run.env.redis);
+	arena_release(&state->arena);
+	mem_free(state);
+	return NULL;
+}
+
+static bool
+open_env(struct slot_state *state, struct worker_app *app, struct err *err)
+{
+	struct job_env *env = &state->run.env;
+
+	env->config = app->config;
+	env->store = app->store;
+	env->step_seconds = app->m.step_seconds;
+	env->cache_total = app->m.cache_total;
+	return redis_new(&app->redis_opts, &env->redis, err) &&
+	       embedder_open(app->config, &env->embedder, err) &&
+	       reranker_open(app->config, &env->reranker, err) &&
+	       generator_open(app->config, &env->generator, err);
+}
+
+bool
+slot_start(struct slot *slot, struct worker_app *app, size_t index, struct worker_queue *queue,
+	   struct err *err)
+{
+	struct slot_state *state = mem_alloc(sizeof(*state));
+
+	slot->app = app;
+	slot->index = index;
+	slot->queue = queue;
+	snprintf(slot->consumer, sizeof(slot->consumer), "%s/%zu", app->instance, index);
+	state->slot = slot;
+	state->run.app = app;
+	state->run.index = index;
+	state->run.arena = &state->arena;
+	arena_init(&state->arena, (size_t)app->config->job_memory_bytes);
+	if (open_env(state, app, err)) {
+		if (pthread_create(&slot->thread, NULL, slot_main, state) == 0)
+			return true;
+		err_set(err, ERR_INTERNAL, "could not start the thread of slot %zu", index);
+	}
+	embedder_close(state->run.env.embedder);
+	reranker_close(state->run.env.reranker);
+	generator_close(state->run.env.generator);
+	redis_free(state->run.env.redis);
+	arena_release(&state->arena);
+	mem_free(state);
+	return false;
+}
+
+void
+slot_join(struct slot *slot)
+{
+	pthread_join(slot->thread, NULL);
+}
