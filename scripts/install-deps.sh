@@ -32,7 +32,7 @@ is_satisfied() {
 	done
 	case $1 in
 	pkg-config) is_installed pkgconf ;;
-	clang) compgen -c clang- | grep -qE '^clang-[0-9]+$' ;;
+	clang) [[ $'\n'$(compgen -c clang-) =~ $'\n'clang-[0-9]+ ]] ;;
 	*) return 1 ;;
 	esac
 }
@@ -41,7 +41,8 @@ is_satisfied() {
 candidate() {
 	local name
 	for name in ${1//|/ }; do
-		if apt-cache policy "$name" 2>/dev/null | grep -q '^  Candidate: [^(]'; then
+		# (not grep -q: under pipefail its early end would count as a failure of apt-cache)
+		if [[ $(apt-cache policy "$name" 2>/dev/null) =~ Candidate:\ [0-9] ]]; then
 			echo "$name"
 			return 0
 		fi

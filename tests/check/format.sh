@@ -4,7 +4,7 @@ source "$(dirname "$0")/lib.sh"
 
 tool=
 for name in clang-format-14 clang-format; do
-	command -v "$name" >/dev/null && "$name" --version | grep -q 'version 14\.' && { tool=$name; break; }
+	command -v "$name" >/dev/null && [[ $("$name" --version) == *"version 14."* ]] && { tool=$name; break; }
 done
 [ -n "$tool" ] || skip "clang-format 14 is not installed"
 

@@ -3,7 +3,7 @@
 source "$(dirname "$0")/lib.sh"
 
 max_lines=80
-command -v ctags >/dev/null && ctags --version | grep -q Universal || skip "universal ctags is not installed"
+command -v ctags >/dev/null && [[ $(ctags --version) == *Universal* ]] || skip "universal ctags is not installed"
 
 mapfile -t sources < <(files "$all_dirs" '*.c' '*.h')
 looked_at=${#sources[@]}
