@@ -4,7 +4,9 @@
  * Order of precedence: environment > file (YAML) > default. A secret may also come from a file
  * named by <ENV>_FILE (trailing newline cut); both at once is an error. Unknown keys, wrong types and
  * values out of range are ERR_CONFIG with "<file>:<line>: ..." or "environment <NAME>: ...".
- * An empty environment value counts as not set. The struct is immutable after config_load and may be
+ * An empty environment value counts as not set. A default that does not go with a value that was given
+ * is fitted to it (chunk.overlap to chunk.size, api.max_waiters to api.threads); two given values that
+ * do not go together are an error. The struct is immutable after config_load and may be
  * read by all threads. getenv is called nowhere else (but for PATH-like ones of the CLI's terminal).
  *
  * config.def rows, one a setting, grouped by SECTION("name", "doc"):
@@ -56,7 +58,8 @@ struct config {
 #undef REAL
 #undef BOOL
 #undef ENUM
-	struct arena strings_; /* owns every string above */
+	struct arena strings_;	     /* owns every string above, and what follows */
+	const char *const *sources_; /* of each row: "default", "config.yaml:3", ... */
 };
 
 enum config_environment { ENVIRONMENT_DEVELOPMENT, ENVIRONMENT_PRODUCTION };
@@ -70,6 +73,13 @@ enum config_embedder {
 };
 enum config_generator { GENERATOR_AUTO, GENERATOR_EXTRACTIVE, GENERATOR_GEMINI, GENERATOR_OPENAI };
 enum config_reranker { RERANKER_AUTO, RERANKER_NONE, RERANKER_LOCAL, RERANKER_COHERE };
+
+/* The names of the enums above, in their order, NULL-terminated. */
+extern const char *const config_environment_names[];
+extern const char *const config_store_names[];
+extern const char *const config_embedder_names[];
+extern const char *const config_generator_names[];
+extern const char *const config_reranker_names[];
 
 /* path NULL: CONFIG_FILE of the environment if set, else no file. On failure nothing is held. */
 bool config_load(struct config *config, const char *path, struct err *err);
