@@ -1,6 +1,6 @@
 # Third-party libraries as imported targets dep::<name>, found by pkg-config where a working .pc exists and by hand where not:
-# Debian 12's CMake packages of hiredis and civetweb are broken, civetweb has no .pc file, and msgpack-c changed its name
-# between 4 (msgpack) and 6 (msgpack-c). Never assume a version: detect.
+# Debian 12's CMake packages of hiredis and civetweb are broken, civetweb has no .pc file, and msgpack-c changed the name of its
+# library between 4 (msgpackc) and 6 (msgpack-c, whose .pc in Debian 13 has a relative include folder). Never assume: detect.
 find_package(PkgConfig REQUIRED)
 find_package(Threads REQUIRED)
 
@@ -15,9 +15,9 @@ function(rag_pkg name)
 	rag_dep(${name} PkgConfig::DEP_${name})
 endfunction()
 
-# rag_lib(<name> <library> <header>): found by hand
-function(rag_lib name library header)
-	find_library(DEP_${name}_LIBRARY ${library} REQUIRED)
+# rag_lib(<name> <header> <library>...): found by hand, the first name that exists
+function(rag_lib name header)
+	find_library(DEP_${name}_LIBRARY NAMES ${ARGN} REQUIRED)
 	find_path(DEP_${name}_INCLUDE ${header} REQUIRED)
 	rag_dep(${name} ${DEP_${name}_LIBRARY})
 	target_include_directories(dep::${name} INTERFACE ${DEP_${name}_INCLUDE})
@@ -25,9 +25,9 @@ endfunction()
 
 rag_dep(threads Threads::Threads)
 rag_dep(math m)
-rag_lib(hiredis hiredis hiredis/hiredis.h)
-rag_lib(civetweb civetweb civetweb.h)
-rag_pkg(msgpack msgpack-c msgpack)
+rag_lib(hiredis hiredis/hiredis.h hiredis)
+rag_lib(civetweb civetweb.h civetweb)
+rag_lib(msgpack msgpack.h msgpack-c msgpackc)
 rag_pkg(curl libcurl)
 rag_pkg(yaml yaml-0.1)
 rag_pkg(jansson jansson)
