@@ -14,7 +14,6 @@ target_compile_options(rag_flags INTERFACE
 	-Wall -Wextra -Wpedantic -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wold-style-definition -Wpointer-arith
 	-Wwrite-strings -Wcast-qual -Wconversion -Wsign-conversion -Wformat=2 -Wundef -Wvla -Wswitch-enum
 	-Wimplicit-fallthrough -Wdouble-promotion -fno-common -ffunction-sections -fdata-sections
-	$<$<C_COMPILER_ID:Clang>:-Wno-gnu-zero-variadic-macro-arguments> # FIELD(a, b): legal in C23, and gcc is silent
 	"SHELL:-include ${PROJECT_SOURCE_DIR}/common/base/banned.h")
 target_link_options(rag_flags INTERFACE -Wl,--gc-sections -Wl,--as-needed)
 if(RAG_WERROR)

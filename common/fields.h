@@ -56,9 +56,10 @@ struct fields {
 	size_t count;
 };
 
-#define FIELD(type, member, kind_, ...)                                                            \
+/* FIELD(struct thing, member, FIELD_STR, .max = 10): the kind, then any members of a row */
+#define FIELD(type, member, ...)                                                                   \
 	{                                                                                          \
-		.name = #member, .kind = (kind_), .offset = offsetof(type, member), __VA_ARGS__    \
+		.name = #member, .offset = offsetof(type, member), .kind = __VA_ARGS__             \
 	}
 #define FIELDS(kind_, rows_)                                                                       \
 	{                                                                                          \
