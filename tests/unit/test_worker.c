@@ -1,0 +1,140 @@
+/* The pure and the small parts of rag-worker: what becomes of a job, and the table of running jobs. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "common/base/auto.h"
+#include "common/base/clock.h"
+#include "worker/retry.h"
+#include "worker/running.h"
+
+static void
+test_decide_table(void **state)
+{
+	static const struct {
+		enum err_code code; /* ERR_NONE = the handler succeeded */
+		enum stop_reason reason;
+		enum retry_verdict verdict;
+		enum queue_settle_kind kind;
+	} rows[] = {
+		{ ERR_NONE, STOP_NONE, RETRY_SETTLE, SETTLE_SUCCEED },
+		/* after the commit success wins, whatever was asked for meanwhile */
+		{ ERR_NONE, STOP_CANCEL, RETRY_SETTLE, SETTLE_SUCCEED },
+		{ ERR_NONE, STOP_DRAIN, RETRY_SETTLE, SETTLE_SUCCEED },
+		/* a lost lease writes nothing, success or not */
+		{ ERR_NONE, STOP_LOST, RETRY_DROP, 0 },
+		{ ERR_CANCELLED, STOP_LOST, RETRY_DROP, 0 },
+		{ ERR_STALE, STOP_NONE, RETRY_DROP, 0 },
+		{ ERR_CANCELLED, STOP_CANCEL, RETRY_SETTLE, SETTLE_CANCEL },
+		{ ERR_CANCELLED, STOP_DRAIN, RETRY_SETTLE, SETTLE_HAND_BACK },
+		{ ERR_REDIS_UNAVAILABLE, STOP_NONE, RETRY_SETTLE, SETTLE_OUTAGE },
+		{ ERR_STORE_UNAVAILABLE, STOP_NONE, RETRY_SETTLE, SETTLE_OUTAGE },
+		{ ERR_PROVIDER_UNAVAILABLE, STOP_NONE, RETRY_SETTLE, SETTLE_OUTAGE },
+		{ ERR_UNKNOWN_TYPE, STOP_NONE, RETRY_SETTLE, SETTLE_OUTAGE },
+		{ ERR_DEADLINE, STOP_NONE, RETRY_SETTLE, SETTLE_RETRY },
+		{ ERR_STORE_FAILED, STOP_NONE, RETRY_SETTLE, SETTLE_RETRY },
+		{ ERR_RATE_LIMITED, STOP_NONE, RETRY_SETTLE, SETTLE_RETRY },
+		{ ERR_EMPTY_TEXT, STOP_NONE, RETRY_SETTLE, SETTLE_FAIL },
+		{ ERR_BAD_DOCUMENT, STOP_NONE, RETRY_SETTLE, SETTLE_FAIL },
+		{ ERR_EMBEDDER_MISMATCH, STOP_CANCEL, RETRY_SETTLE, SETTLE_FAIL },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct err err = { .code = rows[i].code };
+		enum queue_settle_kind kind = (enum queue_settle_kind)99;
+
+		assert_int_equal(retry_decide(rows[i].code ? &err : NULL, rows[i].reason, &kind),
+				 rows[i].verdict);
+		if (rows[i].verdict == RETRY_SETTLE)
+			assert_int_equal(kind, rows[i].kind);
+		else
+			assert_int_equal(kind, 99);
+	}
+}
+
+static struct queue_lease
+lease_of(const char *id, int64_t epoch)
+{
+	struct queue_lease lease = { .epoch = epoch };
+
+	str_copy(lease.job_id, sizeof(lease.job_id), str_of(id));
+	return lease;
+}
+
+static void
+test_running_stop_needs_the_same_start(void **state)
+{
+	struct queue_lease first = lease_of("job-a", 1), second = lease_of("job-a", 2);
+	struct running running;
+	const atomic_bool *flag;
+
+	(void)state;
+	running_init(&running, 2);
+	flag = running_cancel_flag(&running, 1);
+	running_begin(&running, 1, &second, 0);
+	running_stop(&running, 1, &first, STOP_CANCEL);
+	assert_false(atomic_load(flag));
+	running_stop(&running, 0, &second, STOP_CANCEL);
+	assert_false(atomic_load(flag));
+	running_stop(&running, 1, &second, STOP_CANCEL);
+	assert_true(atomic_load(flag));
+	assert_int_equal(running_reason(&running, 1), STOP_CANCEL);
+	/* the first request stays, a lost lease outranks it */
+	running_stop_all(&running, STOP_DRAIN);
+	assert_int_equal(running_reason(&running, 1), STOP_CANCEL);
+	running_stop(&running, 1, &second, STOP_LOST);
+	assert_int_equal(running_reason(&running, 1), STOP_LOST);
+	running_end(&running, 1);
+	/* the next job in the slot begins without a flag */
+	running_begin(&running, 1, &first, 0);
+	assert_false(atomic_load(flag));
+	assert_int_equal(running_reason(&running, 1), STOP_NONE);
+	running_release(&running);
+}
+
+static void
+test_running_copy_and_renew(void **state)
+{
+	struct queue_lease a = lease_of("job-a", 3), b = lease_of("job-b", 1);
+	struct running_copy rows[3];
+	struct running running;
+
+	(void)state;
+	clock_set_for_test(1000, 1000);
+	running_init(&running, 3);
+	assert_int_equal(running_copy(&running, rows, 3), 0);
+	running_begin(&running, 0, &a, 5000);
+	running_begin(&running, 2, &b, 6000);
+	assert_int_equal(running_active(&running), 2);
+	running_renewed(&running, 0, 2, 4000); /* another epoch: not this start */
+	running_renewed(&running, 2, 1, 4000);
+	assert_int_equal(running_copy(&running, rows, 3), 2);
+	assert_int_equal(rows[0].slot, 0);
+	assert_string_equal(rows[0].lease.job_id, "job-a");
+	assert_int_equal(rows[0].renewed_mono_ms, 1000);
+	assert_int_equal(rows[0].deadline_mono_ms, 5000);
+	assert_int_equal(rows[1].slot, 2);
+	assert_int_equal(rows[1].renewed_mono_ms, 4000);
+	running_end(&running, 0);
+	assert_int_equal(running_copy(&running, rows, 3), 1);
+	assert_string_equal(rows[0].lease.job_id, "job-b");
+	running_release(&running);
+	clock_set_for_test(-1, -1);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_decide_table),
+		cmocka_unit_test(test_running_stop_needs_the_same_start),
+		cmocka_unit_test(test_running_copy_and_renew),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
