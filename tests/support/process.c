@@ -15,6 +15,7 @@
 
 #include <cmocka.h>
 
+#include "common/base/auto.h"
 #include "common/base/buf.h"
 #include "common/base/clock.h"
 #include "common/base/mem.h"
