@@ -1,6 +1,6 @@
 /*
- * One array of rows, made from config.def, drives everything here: defaults, file, environment, the
- * checks, and the two printers. A value is set at most once by each source, the later source wins, and
+ * One array of rows, made from config.def, drives everything here: defaults, file, environment and the
+ * checks. A value is set at most once by each source, the later source wins, and
  * the source of every row is kept as the text that --print-config shows.
  */
 #include "common/config.h"
@@ -17,109 +17,19 @@
 #include "common/base/buf.h"
 #include "common/base/log.h"
 #include "common/base/str.h"
+#include "common/config_rows.h"
 #include "common/config_yaml.h"
-#include "common/json.h"
 #include "common/suggest.h"
 
 #define STRINGS_MAX_BYTES ((size_t)2 * 1024 * 1024)
-#define SECRET_MAX_BYTES ((size_t)16 * 1024)
-
-const char *const config_environment_names[] = { "development", "production", NULL };
-const char *const config_store_names[] = { "sqlite", "chroma", NULL };
-const char *const config_embedder_names[] = { "auto", "local", "gemini", "openai", "cohere", NULL };
-const char *const config_generator_names[] = { "auto", "extractive", "gemini", "openai", NULL };
-const char *const config_reranker_names[] = { "auto", "none", "local", "cohere", NULL };
-
-/* ---- the rows ---- */
-
-enum row_kind { ROW_SECTION, ROW_STRING, ROW_SECRET, ROW_INT, ROW_REAL, ROW_BOOL, ROW_ENUM };
-
-struct row {
-	enum row_kind kind;
-	const char *path; /* a section's name */
-	const char *env;
-	const char *doc;
-	size_t offset;
-	const char *text; /* default of a string */
-	int64_t value;	  /* default of an int, bool (0, 1) or enum (index) */
-	int64_t min, max; /* int; max also of a string, in bytes */
-	const char *unit;
-	double real, real_min, real_max;
-	const char *const *names;
-};
-
-#define AT(member) .offset = offsetof(struct config, member)
-
-static const struct row rows[] = {
-#define SECTION(name_, doc_) { .kind = ROW_SECTION, .path = (name_), .doc = (doc_) },
-#define STRING(member, path_, env_, default_, max_, doc_)                                          \
-	{ .kind = ROW_STRING,                                                                      \
-	  .path = (path_),                                                                         \
-	  .env = (env_),                                                                           \
-	  .doc = (doc_),                                                                           \
-	  AT(member),                                                                              \
-	  .text = (default_),                                                                      \
-	  .max = (max_) },
-#define SECRET(member, path_, env_, doc_)                                                          \
-	{ .kind = ROW_SECRET,                                                                      \
-	  .path = (path_),                                                                         \
-	  .env = (env_),                                                                           \
-	  .doc = (doc_),                                                                           \
-	  AT(member),                                                                              \
-	  .text = "",                                                                              \
-	  .max = (int64_t)SECRET_MAX_BYTES },
-#define INT(member, path_, env_, default_, min_, max_, unit_, doc_)                                \
-	{ .kind = ROW_INT,                                                                         \
-	  .path = (path_),                                                                         \
-	  .env = (env_),                                                                           \
-	  .doc = (doc_),                                                                           \
-	  AT(member),                                                                              \
-	  .value = (default_),                                                                     \
-	  .min = (min_),                                                                           \
-	  .max = (max_),                                                                           \
-	  .unit = (unit_) },
-#define REAL(member, path_, env_, default_, min_, max_, doc_)                                      \
-	{ .kind = ROW_REAL,                                                                        \
-	  .path = (path_),                                                                         \
-	  .env = (env_),                                                                           \
-	  .doc = (doc_),                                                                           \
-	  AT(member),                                                                              \
-	  .real = (default_),                                                                      \
-	  .real_min = (min_),                                                                      \
-	  .real_max = (max_) },
-#define BOOL(member, path_, env_, default_, doc_)                                                  \
-	{ .kind = ROW_BOOL,                                                                        \
-	  .path = (path_),                                                                         \
-	  .env = (env_),                                                                           \
-	  .doc = (doc_),                                                                           \
-	  AT(member),                                                                              \
-	  .value = (default_) },
-#define ENUM(member, path_, env_, default_, names_, doc_)                                          \
-	{ .kind = ROW_ENUM,                                                                        \
-	  .path = (path_),                                                                         \
-	  .env = (env_),                                                                           \
-	  .doc = (doc_),                                                                           \
-	  AT(member),                                                                              \
-	  .value = (default_),                                                                     \
-	  .names = (names_) },
-#include "common/config.def"
-#undef SECTION
-#undef STRING
-#undef SECRET
-#undef INT
-#undef REAL
-#undef BOOL
-#undef ENUM
-};
-
-#define ROW_COUNT ARRAY_SIZE(rows)
 
 struct loader {
 	struct config *config;
 	const char *file;
-	const char **sources;		 /* ROW_COUNT, in the config's arena */
-	size_t lines[ROW_COUNT];	 /* in the file; 0 = not set there */
-	size_t section_lines[ROW_COUNT]; /* the same of a section, at the index of its first row */
+	const char **sources;		/* CONFIG_ROW_COUNT, in the config's arena */
+	size_t lines[CONFIG_ROW_COUNT]; /* in the file; 0 = not set there */
+	size_t section_lines
+		[CONFIG_ROW_COUNT]; /* the same of a section, at the index of its first row */
 };
 
 static void *
@@ -128,59 +38,12 @@ member(struct config *config, const struct row *row)
 	return (char *)config + row->offset;
 }
 
-static int64_t
-get_int(const struct config *config, const struct row *row)
-{
-	int64_t value = 0;
-
-	memcpy(&value, (const char *)config + row->offset, sizeof(value));
-	return value;
-}
-
-static double
-get_real(const struct config *config, const struct row *row)
-{
-	double value = 0;
-
-	memcpy(&value, (const char *)config + row->offset, sizeof(value));
-	return value;
-}
-
-static bool
-get_bool(const struct config *config, const struct row *row)
-{
-	bool value = false;
-
-	memcpy(&value, (const char *)config + row->offset, sizeof(value));
-	return value;
-}
-
-static const char *
-get_enum(const struct config *config, const struct row *row)
-{
-	int value = 0;
-
-	memcpy(&value, (const char *)config + row->offset, sizeof(value));
-	return row->names[value];
-}
-
-/* Strings and secrets: both are one pointer. */
-static const char *
-get_text(const struct config *config, const struct row *row)
-{
-	const char *value = NULL;
-
-	static_assert(sizeof(struct secret) == sizeof(const char *), "a secret is its value");
-	memcpy(&value, (const char *)config + row->offset, sizeof(value));
-	return value;
-}
-
 static const struct row *
 find_row(const char *path)
 {
-	for (size_t i = 0; i < ROW_COUNT; i++) {
-		if (rows[i].kind != ROW_SECTION && strcmp(rows[i].path, path) == 0)
-			return &rows[i];
+	for (size_t i = 0; i < CONFIG_ROW_COUNT; i++) {
+		if (config_rows[i].kind != ROW_SECTION && strcmp(config_rows[i].path, path) == 0)
+			return &config_rows[i];
 	}
 	return NULL;
 }
@@ -188,14 +51,14 @@ find_row(const char *path)
 static size_t
 index_of(const struct row *row)
 {
-	return (size_t)(row - rows);
+	return (size_t)(row - config_rows);
 }
 
 static void
 set_defaults(struct loader *loader)
 {
-	for (size_t i = 0; i < ROW_COUNT; i++) {
-		const struct row *row = &rows[i];
+	for (size_t i = 0; i < CONFIG_ROW_COUNT; i++) {
+		const struct row *row = &config_rows[i];
 		void *to = member(loader->config, row);
 
 		if (row->kind == ROW_SECTION)
@@ -402,24 +265,15 @@ read_file(const char *path, size_t max_bytes, const char *what, struct buf *out,
 	return true;
 }
 
-/* The length of the section a row's path begins with: 3 of "api.threads", 0 of "data_dir". */
-static size_t
-section_len(const struct row *row)
-{
-	const char *dot = strchr(row->path, '.');
-
-	return row->kind != ROW_SECTION && dot ? (size_t)(dot - row->path) : 0;
-}
-
 /* The first row of this section; NULL when there is no such section. */
 static const struct row *
 find_section(const char *path)
 {
-	for (size_t i = 0; i < ROW_COUNT; i++) {
-		size_t len = section_len(&rows[i]);
+	for (size_t i = 0; i < CONFIG_ROW_COUNT; i++) {
+		size_t len = config_row_section_len(&config_rows[i]);
 
-		if (len > 0 && str_eq_c(str_make(rows[i].path, len), path))
-			return &rows[i];
+		if (len > 0 && str_eq_c(str_make(config_rows[i].path, len), path))
+			return &config_rows[i];
 	}
 	return NULL;
 }
@@ -430,12 +284,12 @@ nearest_path(const struct config_entry *entry)
 {
 	struct suggest suggest = suggest_start(str_of(entry->path));
 
-	for (size_t i = 0; i < ROW_COUNT; i++) {
-		if (rows[i].kind == ROW_SECTION)
+	for (size_t i = 0; i < CONFIG_ROW_COUNT; i++) {
+		if (config_rows[i].kind == ROW_SECTION)
 			continue;
-		if (str_eq_nocase(str_of(entry->path), str_of(rows[i].env)))
-			return rows[i].path;
-		suggest_offer(&suggest, rows[i].path);
+		if (str_eq_nocase(str_of(entry->path), str_of(config_rows[i].env)))
+			return config_rows[i].path;
+		suggest_offer(&suggest, config_rows[i].path);
 	}
 	return suggest.nearest;
 }
@@ -446,8 +300,9 @@ nearest_section(const struct config_entry *entry, char out[SUGGEST_MAX_BYTES + 1
 {
 	size_t least = SIZE_MAX;
 
-	for (size_t i = 0; i < ROW_COUNT; i++) {
-		struct str name = str_make(rows[i].path, section_len(&rows[i]));
+	for (size_t i = 0; i < CONFIG_ROW_COUNT; i++) {
+		struct str name =
+			str_make(config_rows[i].path, config_row_section_len(&config_rows[i]));
 		size_t distance = suggest_distance(str_of(entry->path), name);
 
 		if (name.len > 0 && distance < least && distance <= (name.len + 2) / 3) {
@@ -553,12 +408,12 @@ env_value(const char *name)
 static bool
 load_secret_file(struct loader *loader, const struct row *row, const char *path, struct err *err)
 {
-	AUTO(buf) struct buf text = BUF_INIT(SECRET_MAX_BYTES + 4096);
+	AUTO(buf) struct buf text = BUF_INIT(CONFIG_SECRET_MAX_BYTES + 4096);
 	AUTO(buf) struct buf where = BUF_INIT(PATH_MAX + 64);
 	struct str value;
 
 	buf_printf(&where, "environment %s_FILE", row->env);
-	if (!read_file(path, SECRET_MAX_BYTES, "the secret file", &text, err))
+	if (!read_file(path, CONFIG_SECRET_MAX_BYTES, "the secret file", &text, err))
 		return err_wrap(err, "%s", where.data);
 	value = str_make(text.data, text.len);
 	while (str_ends(value, "\n") || str_ends(value, "\r"))
@@ -592,8 +447,9 @@ load_env_row(struct loader *loader, const struct row *row, struct err *err)
 static bool
 load_env(struct loader *loader, struct err *err)
 {
-	for (size_t i = 0; i < ROW_COUNT; i++) {
-		if (rows[i].kind != ROW_SECTION && !load_env_row(loader, &rows[i], err))
+	for (size_t i = 0; i < CONFIG_ROW_COUNT; i++) {
+		if (config_rows[i].kind != ROW_SECTION &&
+		    !load_env_row(loader, &config_rows[i], err))
 			return false;
 	}
 	return true;
@@ -614,8 +470,9 @@ refuse_pair(const struct loader *loader, const struct row *row, const char *must
 {
 	return err_set(err, ERR_CONFIG, "%s: '%s' is %lld but must be %s '%s' (%lld, %s)",
 		       loader->sources[index_of(row)], row->path,
-		       (long long)get_int(loader->config, row), must, other->path,
-		       (long long)get_int(loader->config, other), loader->sources[index_of(other)]);
+		       (long long)config_row_int(loader->config, row), must, other->path,
+		       (long long)config_row_int(loader->config, other),
+		       loader->sources[index_of(other)]);
 }
 
 /* Gives `row`, which has its default, a value that goes with `to`'s. */
@@ -703,7 +560,7 @@ load_all(struct config *config, const char *path, struct err *err)
 {
 	struct loader loader = { .config = config, .file = path ? path : env_value("CONFIG_FILE") };
 
-	loader.sources = arena_array(&config->strings_, ROW_COUNT, sizeof(*loader.sources));
+	loader.sources = arena_array(&config->strings_, CONFIG_ROW_COUNT, sizeof(*loader.sources));
 	if (!loader.sources)
 		return no_memory(err);
 	set_defaults(&loader);
@@ -730,179 +587,4 @@ config_release(struct config *config)
 		return;
 	arena_release(&config->strings_);
 	*config = (struct config){ .sources_ = NULL };
-}
-
-static void
-print_quoted(const char *text, FILE *out)
-{
-	AUTO(buf) struct buf quoted = BUF_INIT(SIZE_MAX / 4);
-	struct jw w = jw_start(&quoted); /* a JSON string is a YAML string */
-
-	jw_str(&w, str_of(text));
-	(void)fputs(quoted.data, out);
-}
-
-static void
-print_value(const struct config *config, const struct row *row, FILE *out)
-{
-	AUTO(buf) struct buf number = BUF_INIT(64);
-	struct jw w = jw_start(&number);
-
-	switch (row->kind) {
-	case ROW_STRING:
-		print_quoted(get_text(config, row), out);
-		break;
-	case ROW_SECRET:
-		print_quoted(*get_text(config, row) ? "***" : "", out);
-		break;
-	case ROW_INT:
-		(void)fprintf(out, "%lld", (long long)get_int(config, row));
-		break;
-	case ROW_REAL:
-		jw_num(&w, get_real(config, row), 0);
-		(void)fputs(number.data, out);
-		break;
-	case ROW_BOOL:
-		(void)fputs(get_bool(config, row) ? "true" : "false", out);
-		break;
-	case ROW_ENUM:
-		(void)fputs(get_enum(config, row), out);
-		break;
-	case ROW_SECTION:
-	default:
-		break;
-	}
-}
-
-/* A source as the end of a line: a file's name may hold anything. */
-static void
-print_comment(const char *source, FILE *out)
-{
-	(void)fputs("  # ", out);
-	for (; *source; source++)
-		(void)fputc((unsigned char)*source < 0x20 || *source == 0x7f ? '?' : *source, out);
-	(void)fputc('\n', out);
-}
-
-void
-config_print(const struct config *config, FILE *out)
-{
-	struct str open = STR("");
-
-	(void)fputs("# The settings in effect, each with where it came from.\n", out);
-	for (size_t i = 0; i < ROW_COUNT; i++) {
-		const struct row *row = &rows[i];
-		struct str section = str_make(row->path, section_len(row));
-
-		if (row->kind == ROW_SECTION)
-			continue;
-		if (section.len > 0 && !str_eq(section, open))
-			(void)fprintf(out, STR_FMT ":\n", STR_ARG(section));
-		open = section;
-		if (section.len > 0)
-			(void)fprintf(out, "  %s: ", row->path + section.len + 1);
-		else
-			(void)fprintf(out, "%s: ", row->path);
-		print_value(config, row, out);
-		print_comment(config->sources_[i], out);
-	}
-}
-
-static void
-print_markdown_default(const struct row *row, FILE *out)
-{
-	switch (row->kind) {
-	case ROW_STRING:
-	case ROW_SECRET:
-		(void)fprintf(out, *row->text ? "`%s`" : "", row->text);
-		break;
-	case ROW_INT:
-		(void)fprintf(out, "%lld", (long long)row->value);
-		break;
-	case ROW_REAL:
-		(void)fprintf(out, "%g", row->real);
-		break;
-	case ROW_BOOL:
-		(void)fputs(row->value ? "`true`" : "`false`", out);
-		break;
-	case ROW_ENUM:
-		(void)fprintf(out, "`%s`", row->names[row->value]);
-		break;
-	case ROW_SECTION:
-	default:
-		break;
-	}
-}
-
-static void
-print_markdown_allowed(const struct row *row, FILE *out)
-{
-	switch (row->kind) {
-	case ROW_STRING:
-		(void)fprintf(out, "text, at most %lld bytes", (long long)row->max);
-		break;
-	case ROW_SECRET:
-		(void)fprintf(out, "secret; or a file named by `%s_FILE`", row->env);
-		break;
-	case ROW_INT:
-		(void)fprintf(out, "%lld to %lld %s", (long long)row->min, (long long)row->max,
-			      row->unit);
-		break;
-	case ROW_REAL:
-		(void)fprintf(out, "%g to %g", row->real_min, row->real_max);
-		break;
-	case ROW_BOOL:
-		(void)fputs("`true`, `false`", out);
-		break;
-	case ROW_ENUM:
-		for (int i = 0; row->names[i]; i++)
-			(void)fprintf(out, "%s`%s`", i > 0 ? ", " : "", row->names[i]);
-		break;
-	case ROW_SECTION:
-	default:
-		break;
-	}
-}
-
-void
-config_print_markdown(FILE *out)
-{
-	(void)fputs(
-		"<!-- Generated from common/config.def: do not edit. Renew it with\n"
-		"     cmake --build <folder> --target config-docs -->\n"
-		"# Configuration\n\n"
-		"Every program reads its settings from the environment, then from a YAML file "
-		"(`--config FILE`, or\n`CONFIG_FILE` in the environment), then takes the default; "
-		"the first that is there wins. An empty\nenvironment variable counts as not set. "
-		"A setting `api.threads` is written in the file as\n\n"
-		"```yaml\napi:\n  threads: 64\n```\n\n"
-		"Unknown settings, wrong types and values out of range end the program with exit "
-		"code 78 and the place\n(`config.yaml:3: ...` or `environment WORKERS: ...`). "
-		"Secrets can also come from a file named by\n`<NAME>_FILE` (not both). "
-		"`--print-config` shows the settings in effect and where each came from;\nsecrets "
-		"are shown as `***`. The file has at most 256 KiB; anchors, aliases and tags are "
-		"not allowed.\n\n"
-		"A default that does not go with a value you give is fitted to it: "
-		"`chunk.overlap` to `chunk.size`,\n`api.max_waiters` to `api.threads`, the "
-		"`queue.backoff_*` pair to each other. Two values you give that\ndo not go "
-		"together "
-		"are an error.\n",
-		out);
-	for (size_t i = 0; i < ROW_COUNT; i++) {
-		const struct row *row = &rows[i];
-
-		if (row->kind == ROW_SECTION) {
-			(void)fprintf(
-				out,
-				"\n## %s\n\n%s\n\n| Setting | Environment | Default | Values | "
-				"Meaning |\n|---|---|---|---|---|\n",
-				row->path, row->doc);
-			continue;
-		}
-		(void)fprintf(out, "| `%s` | `%s` | ", row->path, row->env);
-		print_markdown_default(row, out);
-		(void)fputs(" | ", out);
-		print_markdown_allowed(row, out);
-		(void)fprintf(out, " | %s |\n", row->doc);
-	}
 }

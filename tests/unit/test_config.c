@@ -178,97 +178,92 @@ reads_secrets_from_files(void **state)
 				     "'absent': No such file or directory");
 }
 
+static const struct {
+	const char *text, *want;
+} refused_files[] = {
+	{ "api:\n  treads: 4\n",
+	  "config.yaml:2: unknown setting 'api.treads'; did you mean 'api.threads'?" },
+	{ "workers: 4\n",
+	  "config.yaml:1: unknown setting 'workers'; did you mean 'worker.slots'?" },
+	{ "chunk_size: 4\n",
+	  "config.yaml:1: unknown setting 'chunk_size'; did you mean 'chunk.size'?" },
+	{ "apii:\n  threads: 4\n", "config.yaml:1: unknown section 'apii'; did you mean 'api'?" },
+	{ "nonsense: {a: 1}\n", "config.yaml:1: unknown section 'nonsense'" },
+	{ "\n\napi:\n  threads: 7\n", "config.yaml:4: 'api.threads' must be a whole number "
+				      "between 8 and 4096 (threads), not '7'" },
+	{ "api: {threads: 4097}", "config.yaml:1: 'api.threads' must be a whole number "
+				  "between 8 and 4096 (threads), not '4097'" },
+	{ "api: {threads: many}", "config.yaml:1: 'api.threads' must be a whole number "
+				  "between 8 and 4096 (threads), not 'many'" },
+	{ "api: {threads: 8.5}", "config.yaml:1: 'api.threads' must be a whole number "
+				 "between 8 and 4096 (threads), not '8.5'" },
+	{ "api: {threads: '9'}", "config.yaml:1: 'api.threads' must be a whole number "
+				 "between 8 and 4096 (threads), not the text '9'" },
+	{ "api: {threads: [9]}", "config.yaml:1: 'api.threads' must be one value, not a list" },
+	{ "api: {threads: {a: 9}}",
+	  "config.yaml:1: 'api.threads' must be one value, not a section" },
+	{ "api:\n  threads:\n", "config.yaml:2: 'api.threads' has no value" },
+	{ "api:\n  threads: ~\n", "config.yaml:2: 'api.threads' has no value" },
+	{ "api: 3\n", "config.yaml:1: 'api' is a section: its settings go below it, indented" },
+	{ "api: [3]\n", "config.yaml:1: 'api' is a section: its settings go below it, indented" },
+	{ "cache: {enabled: maybe}",
+	  "config.yaml:1: 'cache.enabled' must be true or false, not 'maybe'" },
+	{ "cache: {enabled: \"true\"}",
+	  "config.yaml:1: 'cache.enabled' must be true or false, not the text 'true'" },
+	{ "store:\n  kind: mysql\n",
+	  "config.yaml:2: 'store.kind' must be one of 'sqlite', 'chroma', not 'mysql'" },
+	{ "log: {level: verbose}", "config.yaml:1: 'log.level' must be one of 'debug', "
+				   "'info', 'warn', 'error', not 'verbose'" },
+	{ "log: {level: too-long-a-word}", "config.yaml:1: 'log.level' must be at most 8 "
+					   "bytes long, not 'too-long-a-word'" },
+	{ "data_dir: \"a\\nb\"\n", "config.yaml:1: 'data_dir' must be one line without "
+				   "control characters, not the text 'a b'" },
+	{ "data_dir: \"a\\0b\"\n", "config.yaml:1: 'data_dir' must be one line without "
+				   "control characters, not the text 'a'" },
+	{ "redis: {url: \"geheim\\x01\"}", "config.yaml:1: 'redis.url' must be one line "
+					   "without control characters" },
+	{ "api:\n  threads: 9\n  threads: 10\n",
+	  "config.yaml:3: 'api.threads' is set twice, first on line 2" },
+	{ "api.threads: 9\napi:\n  threads: 10\n",
+	  "config.yaml:3: 'api.threads' is set twice, first on line 1" },
+	{ "api:\n  threads: 9\nredis:\napi:\n  listen: x\n",
+	  "config.yaml:4: 'api' comes twice, first on line 1" },
+	{ "chunk:\n  overlap: 600\n  size: 1000\n",
+	  "config.yaml:2: 'chunk.overlap' is 600 but must be at most half of 'chunk.size' "
+	  "(1000, config.yaml:3)" },
+	{ "api:\n  max_waiters: 64\n  threads: 64\n",
+	  "config.yaml:2: 'api.max_waiters' is 64 but must be below 'api.threads' "
+	  "(64, config.yaml:3)" },
+	{ "queue:\n  backoff_base_ms: 11\n  backoff_max_ms: 10\n",
+	  "config.yaml:2: 'queue.backoff_base_ms' is 11 but must be at most "
+	  "'queue.backoff_max_ms' (10, config.yaml:3)" },
+	/* YAML itself */
+	{ "api:\n\tthreads: 9\n", "config.yaml:2: found character that cannot start any token" },
+	{ "api:\n  threads: 9\n listen: x\n", "config.yaml:3: did not find expected key" },
+	{ "data_dir: \"a\n", "config.yaml:2: found unexpected end of stream" },
+	{ "api: &a\n  threads: 9\n", "config.yaml:1: anchors (&name) are not allowed" },
+	{ "data_dir: &a x\n", "config.yaml:1: anchors (&name) are not allowed" },
+	{ "api: [&a x]\n",
+	  "config.yaml:1: 'api' is a section: its settings go below it, indented" },
+	{ "data_dir: *a\n", "config.yaml:1: aliases (*name) are not allowed" },
+	{ "<<: *a\n", "config.yaml:1: aliases (*name) are not allowed" },
+	{ "data_dir: !!str 3\n", "config.yaml:1: tags (!name) are not allowed" },
+	{ "data_dir: a\n---\ndata_dir: b\n", "config.yaml:2: a second document" },
+	{ "- a\n- b\n", "config.yaml:1: not a list of settings ('name: value')" },
+	{ "just words\n", "config.yaml:1: not a list of settings ('name: value')" },
+	{ "? [a]\n: b\n", "config.yaml:1: a name must be a plain word" },
+	{ "\"\": b\n", "config.yaml:1: not the name of a setting" },
+	{ "data_dir: x\nlog: {level: \xff}\n", "config.yaml:2: invalid leading UTF-8 octet" },
+	{ "data_dir: x\n\x01\n", "config.yaml:2: control characters are not allowed" },
+};
+
 static void
 refuses_with_file_and_line(void **state)
 {
 	(void)state;
-	static const struct {
-		const char *text, *want;
-	} rows[] = {
-		{ "api:\n  treads: 4\n",
-		  "config.yaml:2: unknown setting 'api.treads'; did you mean 'api.threads'?" },
-		{ "workers: 4\n",
-		  "config.yaml:1: unknown setting 'workers'; did you mean 'worker.slots'?" },
-		{ "chunk_size: 4\n",
-		  "config.yaml:1: unknown setting 'chunk_size'; did you mean 'chunk.size'?" },
-		{ "apii:\n  threads: 4\n",
-		  "config.yaml:1: unknown section 'apii'; did you mean 'api'?" },
-		{ "nonsense: {a: 1}\n", "config.yaml:1: unknown section 'nonsense'" },
-		{ "\n\napi:\n  threads: 7\n", "config.yaml:4: 'api.threads' must be a whole number "
-					      "between 8 and 4096 (threads), not '7'" },
-		{ "api: {threads: 4097}", "config.yaml:1: 'api.threads' must be a whole number "
-					  "between 8 and 4096 (threads), not '4097'" },
-		{ "api: {threads: many}", "config.yaml:1: 'api.threads' must be a whole number "
-					  "between 8 and 4096 (threads), not 'many'" },
-		{ "api: {threads: 8.5}", "config.yaml:1: 'api.threads' must be a whole number "
-					 "between 8 and 4096 (threads), not '8.5'" },
-		{ "api: {threads: '9'}", "config.yaml:1: 'api.threads' must be a whole number "
-					 "between 8 and 4096 (threads), not the text '9'" },
-		{ "api: {threads: [9]}",
-		  "config.yaml:1: 'api.threads' must be one value, not a list" },
-		{ "api: {threads: {a: 9}}",
-		  "config.yaml:1: 'api.threads' must be one value, not a section" },
-		{ "api:\n  threads:\n", "config.yaml:2: 'api.threads' has no value" },
-		{ "api:\n  threads: ~\n", "config.yaml:2: 'api.threads' has no value" },
-		{ "api: 3\n",
-		  "config.yaml:1: 'api' is a section: its settings go below it, indented" },
-		{ "api: [3]\n",
-		  "config.yaml:1: 'api' is a section: its settings go below it, indented" },
-		{ "cache: {enabled: maybe}",
-		  "config.yaml:1: 'cache.enabled' must be true or false, not 'maybe'" },
-		{ "cache: {enabled: \"true\"}",
-		  "config.yaml:1: 'cache.enabled' must be true or false, not the text 'true'" },
-		{ "store:\n  kind: mysql\n",
-		  "config.yaml:2: 'store.kind' must be one of 'sqlite', 'chroma', not 'mysql'" },
-		{ "log: {level: verbose}", "config.yaml:1: 'log.level' must be one of 'debug', "
-					   "'info', 'warn', 'error', not 'verbose'" },
-		{ "log: {level: too-long-a-word}", "config.yaml:1: 'log.level' must be at most 8 "
-						   "bytes long, not 'too-long-a-word'" },
-		{ "data_dir: \"a\\nb\"\n", "config.yaml:1: 'data_dir' must be one line without "
-					   "control characters, not the text 'a b'" },
-		{ "data_dir: \"a\\0b\"\n", "config.yaml:1: 'data_dir' must be one line without "
-					   "control characters, not the text 'a'" },
-		{ "redis: {url: \"geheim\\x01\"}", "config.yaml:1: 'redis.url' must be one line "
-						   "without control characters" },
-		{ "api:\n  threads: 9\n  threads: 10\n",
-		  "config.yaml:3: 'api.threads' is set twice, first on line 2" },
-		{ "api.threads: 9\napi:\n  threads: 10\n",
-		  "config.yaml:3: 'api.threads' is set twice, first on line 1" },
-		{ "api:\n  threads: 9\nredis:\napi:\n  listen: x\n",
-		  "config.yaml:4: 'api' comes twice, first on line 1" },
-		{ "chunk:\n  overlap: 600\n  size: 1000\n",
-		  "config.yaml:2: 'chunk.overlap' is 600 but must be at most half of 'chunk.size' "
-		  "(1000, config.yaml:3)" },
-		{ "api:\n  max_waiters: 64\n  threads: 64\n",
-		  "config.yaml:2: 'api.max_waiters' is 64 but must be below 'api.threads' "
-		  "(64, config.yaml:3)" },
-		{ "queue:\n  backoff_base_ms: 11\n  backoff_max_ms: 10\n",
-		  "config.yaml:2: 'queue.backoff_base_ms' is 11 but must be at most "
-		  "'queue.backoff_max_ms' (10, config.yaml:3)" },
-		/* YAML itself */
-		{ "api:\n\tthreads: 9\n",
-		  "config.yaml:2: found character that cannot start any token" },
-		{ "api:\n  threads: 9\n listen: x\n", "config.yaml:3: did not find expected key" },
-		{ "data_dir: \"a\n", "config.yaml:2: found unexpected end of stream" },
-		{ "api: &a\n  threads: 9\n", "config.yaml:1: anchors (&name) are not allowed" },
-		{ "data_dir: &a x\n", "config.yaml:1: anchors (&name) are not allowed" },
-		{ "api: [&a x]\n",
-		  "config.yaml:1: 'api' is a section: its settings go below it, indented" },
-		{ "data_dir: *a\n", "config.yaml:1: aliases (*name) are not allowed" },
-		{ "<<: *a\n", "config.yaml:1: aliases (*name) are not allowed" },
-		{ "data_dir: !!str 3\n", "config.yaml:1: tags (!name) are not allowed" },
-		{ "data_dir: a\n---\ndata_dir: b\n", "config.yaml:2: a second document" },
-		{ "- a\n- b\n", "config.yaml:1: not a list of settings ('name: value')" },
-		{ "just words\n", "config.yaml:1: not a list of settings ('name: value')" },
-		{ "? [a]\n: b\n", "config.yaml:1: a name must be a plain word" },
-		{ "\"\": b\n", "config.yaml:1: not the name of a setting" },
-		{ "data_dir: x\nlog: {level: \xff}\n",
-		  "config.yaml:2: invalid leading UTF-8 octet" },
-		{ "data_dir: x\n\x01\n", "config.yaml:2: control characters are not allowed" },
-	};
 
-	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
-		check_refused(rows[i].text, rows[i].want);
+	for (size_t i = 0; i < ARRAY_SIZE(refused_files); i++)
+		check_refused(refused_files[i].text, refused_files[i].want);
 	check_refused_bytes(STR("data_dir: x\n\0\n"),
 			    "config.yaml:2: control characters are not allowed");
 }
