@@ -1,6 +1,7 @@
 #include "common/base/str.h"
 
 #include <assert.h>
+#include <endian.h>
 #include <locale.h>
 #include <math.h>
 #include <stdlib.h>
@@ -435,15 +436,14 @@ str_eq_const_time(struct str a, struct str b)
 	return differ == 0;
 }
 
-/* little-endian whatever the machine; len <= 8 */
+/* up to 8 bytes, little-endian whatever the machine */
 static uint64_t
 load_le(const char *ptr, size_t len)
 {
 	uint64_t word = 0;
 
-	for (size_t i = 0; i < len; i++)
-		word |= (uint64_t)(unsigned char)ptr[i] << (8 * i);
-	return word;
+	memcpy(&word, ptr, len);
+	return le64toh(word);
 }
 
 /* MurmurHash64A (Austin Appleby, public domain), with its words read as little-endian */

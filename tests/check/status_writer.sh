@@ -23,31 +23,27 @@ common/queue.c:XREADGROUP  takes a new entry; the pending list is not a status
 common/cache.c:SET       answers of the cache
 '
 
-looked_at=0
-while read -r file; do
-	looked_at=$((looked_at + 1))
-	while IFS=$'\t' read -r line command; do
-		command=${command^^}
-		grep -qE "^$file:$command( |\$)" <<<"$allow" ||
-			offence "$file:$line: $command is written by common/scripts only (or needs a row in tests/check/status_writer.sh)"
-	done < <("${CC:-cc}" -fpreprocessed -dD -E -x c -w "$file" 2>/dev/null | awk -v clear="$clear" -v words="$words" '
-		# "# 12 \"file\"": what follows is line 12
-		/^# [0-9]+ "/ { line = $2 - 1; next }
-		{
-			line++
-			rest = $0
-			while (match(rest, /"([^"\\]|\\.)*"/)) {
-				text = substr(rest, RSTART + 1, RLENGTH - 2)
-				rest = substr(rest, RSTART + RLENGTH)
-				name = text
-				sub(/ .*/, "", name)
-				if (name ~ "^(" words ")$" || tolower(name) ~ "^(" clear ")$")
-					print line "\t" name
-				if (text ~ /redis\.p?call/)
-					print line "\tEVAL"
-			}
-		}')
-done < <(files "$product_dirs" '*.c' '*.h' '*.def')
+mapfile -t sources < <(files "$product_dirs" '*.c' '*.h' '*.def')
+looked_at=${#sources[@]}
+while IFS=: read -r file line command; do
+	grep -qE "^$file:${command^^}( |\$)" <<<"$allow" ||
+		offence "$file:$line: ${command^^} is written by common/scripts only (or needs a row in tests/check/status_writer.sh)"
+done < <([ "$looked_at" -gt 0 ] && CLEAR=$clear WORDS=$words perl -e '
+	for my $file (@ARGV) {
+		open(my $in, "<", $file) or die "$file: $!";
+		local $/;
+		my ($text, $line, $last) = (scalar <$in>, 1, 0);
+		# comments and character constants first, so that no quote in them opens a string
+		while ($text =~ m{/\*.*?\*/|//[^\n]*|\x27(?:[^\x27\\\n]|\\.)*\x27|"((?:[^"\\]|\\.)*)"}gs) {
+			my ($string, $start) = ($1, $-[0]);
+			$line += substr($text, $last, $start - $last) =~ tr/\n//;
+			$last = $start;
+			next unless defined $string;
+			print "$file:$line:$1\n" if $string =~ m{^($ENV{WORDS})(?: |$)};
+			print "$file:$line:$1\n" if $string =~ m{^($ENV{CLEAR})(?: |$)}i;
+			print "$file:$line:EVAL\n" if $string =~ m{redis\.p?call};
+		}
+	}' "${sources[@]}")
 while read -r file; do
 	[[ $file == common/scripts/* ]] || offence "$file: Lua lives in common/scripts"
 done < <(files "$product_dirs" '*.lua')
