@@ -61,6 +61,24 @@ the_cap_is_exact(void **state)
 	assert_non_null(arena_alloc(&arena, 10 * align));
 }
 
+/* Requests around the size of a block, each as the first one; a sanitizer sees any overrun. */
+static void
+sizes_around_a_block(void **state)
+{
+	(void)state;
+	for (size_t size = 4096 - 40; size < 4096 + 40; size++) {
+		AUTO(arena) struct arena arena = { 0 };
+
+		arena_init(&arena, 1 << 20);
+
+		char *first = arena_alloc(&arena, size), *second = arena_alloc(&arena, 1);
+
+		assert_non_null(first);
+		memset(first, 0x7f, size);
+		assert_int_equal(*second, 0);
+	}
+}
+
 static void
 sizes_do_not_overflow(void **state)
 {
@@ -156,6 +174,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(allocations_are_zeroed_aligned_and_apart),
 		cmocka_unit_test(the_cap_is_exact),
+		cmocka_unit_test(sizes_around_a_block),
 		cmocka_unit_test(sizes_do_not_overflow),
 		cmocka_unit_test(reset_keeps_one_block),
 		cmocka_unit_test(texts),
