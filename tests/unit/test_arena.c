@@ -61,7 +61,7 @@ the_cap_is_exact(void **state)
 	assert_non_null(arena_alloc(&arena, 10 * align));
 }
 
-/* Requests around the size of a block, each as the first one; a sanitizer sees any overrun. */
+/* Requests around the size of a block, each as the first one. */
 static void
 sizes_around_a_block(void **state)
 {
