@@ -1,6 +1,11 @@
 /*
  * http_client: calls to HTTP services; the door of libcurl. One handle keeps its connections, one thread
  * at a time. Request and reply are plain data; what a reply means is the caller's business.
+ *
+ * Only http and https; certificates are verified; no redirects, no cookies, no signals, no Expect. Proxies
+ * come from the environment as libcurl reads it (http_proxy, https_proxy, no_proxy): list services that
+ * are to be reached directly, loopback too, in no_proxy. Errors never show a URL (its query may hold a key):
+ * err.cause names host and port only.
  */
 #ifndef RAG_COMMON_HTTP_CLIENT_H
 #define RAG_COMMON_HTTP_CLIENT_H
@@ -27,13 +32,14 @@ struct http_call {
 	const char *method; /* "GET", "POST", ... */
 	const char *url;
 	const char *const *headers; /* "Name: value", NULL-terminated; may be NULL */
-	struct str body;
+	struct str body;	    /* borrowed for the call */
 	int connect_timeout_ms;
 	int timeout_ms;		   /* whole call */
 	const atomic_bool *cancel; /* looked at while waiting; may be NULL -> ERR_CANCELLED */
-	size_t max_body_bytes;	   /* of the reply: more is ERR_TOO_LARGE */
+	size_t max_body_bytes; /* of the reply: more is ERR_TOO_LARGE; 0 = as http_reply_init says */
 	/* Optional: gets the reply's body as it comes (streams); returning false ends the call as
-	 * ERR_CANCELLED. When set, http_reply.body stays empty. */
+	 * ERR_CANCELLED. When set, http_reply.body stays empty; http_reply.status and .headers are
+	 * filled before the first piece. */
 	bool (*on_data)(void *user, struct str data);
 	void *user;
 };
@@ -47,7 +53,8 @@ struct http_reply {
 };
 
 /* true for any HTTP status. ERR_CONNECT (nothing was sent: safe to repeat), ERR_TIMEOUT, ERR_PROTOCOL,
- * ERR_CANCELLED, ERR_TOO_LARGE. Redirects are not followed. */
+ * ERR_CANCELLED (within 100 ms), ERR_TOO_LARGE; ERR_CONFIG for a URL or a header that cannot be sent.
+ * err->detail is the CURLcode. On failure reply holds what had come. */
 bool http_client_run(struct http_client *client, const struct http_call *call,
 		     struct http_reply *reply, struct err *err);
 

@@ -1,0 +1,785 @@
+/*
+ * One connection is served by one thread, so every wait of it is bounded by an absolute deadline:
+ *
+ *	IDLE	nothing of a request is there	keep_alive_ms (the first request: header_timeout_ms);
+ *						then closed without a word
+ *	HEAD	its first byte is there		header_timeout_ms from that byte; then 408
+ *	HANDLER	the handler runs		its own business
+ *	BODY	the handler asked for the body	body_timeout_ms from the first ask; then ERR_REQUEST_TIMEOUT
+ *	ANSWER	one sendmsg of head and body	body_timeout_ms, and more for long bodies; then closed
+ *	DRAIN	what the handler left unread	DRAIN_MS and DRAIN_MAX_BYTES; then closed
+ *	LINGER	after the last answer		DRAIN_MS, LINGER_MAX_BYTES, so that the client reads the answer before the reset
+ *
+ * A deadline is never moved by bytes that trickle in. When the server stops, IDLE ends at once and the
+ * other waits end STOP_GRACE_MS later at the latest; the handler is waited for.
+ *
+ * A connection ends after max_connection_requests or with the first answer after max_connection_ms, and
+ * when all threads are taken already after TURN_MS: then somebody is probably waiting for this thread.
+ *
+ * Received bytes: data[0..head_len) is the head of the request at work (the handler's slices point into
+ * it, so it does not move), data[at..len) has not been looked at: body, or the next request. Invariant:
+ * after each request `at` stands on its last byte + 1, or the connection is closed; so a body that nobody
+ * read is never taken for a request.
+ */
+#include "common/http_conn.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <string.h>
+#include <time.h>
+
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+
+#include "common/base/auto.h"
+#include "common/base/clock.h"
+#include "common/base/id.h"
+#include "common/base/mem.h"
+#include "common/http_head.h"
+
+#define WINDOW_BYTES ((size_t)4096)    /* room for chunk headers and data after the head */
+#define READ_BYTES ((size_t)64 * 1024) /* of a body with a length, per read */
+#define ANSWER_HEAD_MAX ((size_t)16 * 1024)
+#define DRAIN_MAX_BYTES ((int64_t)256 * 1024)
+#define LINGER_MAX_BYTES ((int64_t)16 * 1024 * 1024)
+#define DRAIN_MS 1000
+#define STOP_GRACE_MS 1000
+#define TURN_MS 100
+#define IDLE_SLICE_MS 50
+#define CHUNK_LINE_MAX 256 /* size and extensions */
+#define TRAILER_MAX 64	   /* lines */
+#define SLOWEST_READER 32  /* bytes per millisecond that a client must take of an answer */
+
+enum body_kind { BODY_NONE, BODY_LENGTH, BODY_CHUNKED };
+
+/* where a chunked body stands */
+enum chunk_state { CHUNK_SIZE_LINE, CHUNK_DATA, CHUNK_DATA_END, CHUNK_TRAILER, CHUNK_DONE };
+
+struct http_conn {
+	struct http_shared *shared; /* borrowed */
+	int fd;			    /* borrowed */
+	const char *remote;	    /* borrowed */
+	int64_t start_ms;
+	int64_t stop_deadline_ms; /* 0 = not stopping yet */
+	int requests;
+
+	char *data; /* owned */
+	size_t cap, len;
+	size_t head_len;
+	size_t at;
+
+	/* of the request at work */
+	struct http_head head;
+	enum body_kind body;
+	enum chunk_state chunk;
+	int64_t left; /* BODY_LENGTH: of the body; BODY_CHUNKED: of the chunk */
+	int64_t body_deadline_ms;
+	bool body_done;	  /* wholly read off the connection */
+	bool body_broken; /* nothing more can be read */
+	bool body_kept;	  /* body_text is it */
+	struct str body_text;
+	bool expect_pending; /* the client waits for 100 Continue */
+	bool answered;
+	bool close;
+};
+
+/* ---- waiting and reading ---- */
+
+enum io { IO_OK, IO_EOF, IO_TIMEOUT, IO_STOP };
+
+/* Waits until fd is ready for the events, or the deadline. idle: IO_STOP as soon as the server stops. */
+static enum io
+wait_fd(struct http_conn *conn, short events, int64_t deadline_ms, bool idle)
+{
+	for (;;) {
+		if (atomic_load(&conn->shared->stopping)) {
+			if (idle)
+				return IO_STOP;
+			if (conn->stop_deadline_ms == 0)
+				conn->stop_deadline_ms = clock_mono_ms() + STOP_GRACE_MS;
+			if (deadline_ms > conn->stop_deadline_ms)
+				deadline_ms = conn->stop_deadline_ms;
+		}
+		struct pollfd fds[2] = {
+			{ .fd = conn->fd, .events = events },
+			{ .fd = conn->stop_deadline_ms ? -1 : conn->shared->stop_fd,
+			  .events = POLLIN },
+		};
+		int left = clock_left_ms(deadline_ms);
+		int ready = poll(fds, 2, left);
+
+		if (ready > 0 && fds[0].revents)
+			return IO_OK;
+		if (ready < 0 && errno != EINTR)
+			return IO_EOF;
+		if (ready <= 0 && clock_left_ms(deadline_ms) == 0)
+			return IO_TIMEOUT;
+	}
+}
+
+/* Reads some bytes to where the caller says. *out_got > 0 on IO_OK. */
+static enum io
+read_some(struct http_conn *conn, void *into, size_t room, int64_t deadline_ms, bool idle,
+	  size_t *out_got)
+{
+	for (;;) {
+		ssize_t got = recv(conn->fd, into, room, MSG_DONTWAIT);
+
+		if (got > 0) {
+			*out_got = (size_t)got;
+			/* a client that always has one more byte must not outrun the clock */
+			return clock_left_ms(deadline_ms) > 0 ? IO_OK : IO_TIMEOUT;
+		}
+		if (got == 0)
+			return IO_EOF;
+		if (errno == EINTR)
+			continue;
+		if (errno != EAGAIN && errno != EWOULDBLOCK)
+			return IO_EOF;
+
+		enum io io = wait_fd(conn, POLLIN, deadline_ms, idle);
+
+		if (io != IO_OK)
+			return io;
+	}
+}
+
+static void
+grow(struct http_conn *conn, size_t cap)
+{
+	if (cap > conn->cap) {
+		conn->data = mem_grow(conn->data, cap, 1);
+		conn->cap = cap;
+	}
+}
+
+/* Appends to data; the caller made room. */
+static enum io
+fill(struct http_conn *conn, int64_t deadline_ms, bool idle)
+{
+	size_t got = 0;
+	enum io io = read_some(conn, conn->data + conn->len, conn->cap - conn->len, deadline_ms,
+			       idle, &got);
+
+	conn->len += got;
+	return io;
+}
+
+/* ---- writing ---- */
+
+static bool
+send_all(struct http_conn *conn, struct iovec *parts, size_t count, int64_t deadline_ms)
+{
+	struct msghdr msg = { .msg_iov = parts, .msg_iovlen = count };
+
+	while (msg.msg_iovlen > 0) {
+		ssize_t sent = sendmsg(conn->fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT);
+
+		if (sent < 0) {
+			if (errno == EINTR)
+				continue;
+			if ((errno != EAGAIN && errno != EWOULDBLOCK) ||
+			    wait_fd(conn, POLLOUT, deadline_ms, false) != IO_OK)
+				return false;
+			continue;
+		}
+		while (msg.msg_iovlen > 0 && (size_t)sent >= msg.msg_iov->iov_len) {
+			sent -= (ssize_t)msg.msg_iov->iov_len;
+			msg.msg_iov++;
+			msg.msg_iovlen--;
+		}
+		if (msg.msg_iovlen > 0) {
+			msg.msg_iov->iov_base = (char *)msg.msg_iov->iov_base + sent;
+			msg.msg_iov->iov_len -= (size_t)sent;
+		}
+	}
+	return true;
+}
+
+/* IMF-fixdate of RFC 9110 5.6.7, whatever the locale. */
+static void
+add_date(struct buf *out)
+{
+	static const char days[7][4] = { "Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat" };
+	static const char months[12][4] = { "Jan", "Feb", "Mar", "Apr", "May", "Jun",
+					    "Jul", "Aug", "Sep", "Oct", "Nov", "Dec" };
+	time_t now = (time_t)(clock_unix_ms() / 1000);
+	struct tm tm = { 0 };
+
+	gmtime_r(&now, &tm);
+	buf_printf(out, "Date: %s, %02d %s %04d %02d:%02d:%02d GMT\r\n", days[tm.tm_wday % 7],
+		   tm.tm_mday, months[tm.tm_mon % 12], tm.tm_year + 1900, tm.tm_hour, tm.tm_min,
+		   tm.tm_sec);
+}
+
+/* Whatever a caller put into it, a value stays on its line. */
+static void
+add_field(struct buf *out, const char *name, const char *value)
+{
+	buf_add_str(out, name);
+	buf_add_str(out, ": ");
+	for (const char *c = value; *c; c++)
+		if ((unsigned char)*c >= 0x20 && *c != 0x7f)
+			buf_add_char(out, *c);
+	buf_add_str(out, "\r\n");
+}
+
+/* True when the rest of the body may be read away after the answer instead of closing. */
+static bool
+is_drainable(const struct http_conn *conn)
+{
+	if (conn->body_done)
+		return true;
+	return conn->body == BODY_LENGTH && !conn->body_broken && !conn->expect_pending &&
+	       conn->left <= DRAIN_MAX_BYTES;
+}
+
+/* Decides about the connection's future; called once per request. */
+static bool
+is_last(const struct http_conn *conn)
+{
+	const struct http_server_opts *opts = &conn->shared->opts;
+	int64_t age_ms = clock_mono_ms() - conn->start_ms;
+
+	if (!conn->head.keep_alive || opts->keep_alive_ms <= 0 || !is_drainable(conn))
+		return true;
+	if (atomic_load(&conn->shared->stopping) ||
+	    conn->requests >= opts->max_connection_requests || age_ms >= opts->max_connection_ms)
+		return true;
+	return age_ms >= TURN_MS && atomic_load(&conn->shared->busy) >= opts->threads;
+}
+
+static void
+send_answer(struct http_conn *conn, const struct http_answer *answer)
+{
+	bool has_body = answer->status >= 200 && answer->status != 204 && answer->status != 304;
+	bool send_body = has_body && !str_eq(conn->head.method, STR("HEAD"));
+	AUTO(buf) struct buf head = BUF_INIT(ANSWER_HEAD_MAX);
+
+	conn->answered = true;
+	conn->close = conn->close || answer->close || is_last(conn);
+	buf_printf(&head, "HTTP/1.1 %d %s\r\n", answer->status, http_status_text(answer->status));
+	add_date(&head);
+	if (has_body && answer->content_type)
+		add_field(&head, "Content-Type", answer->content_type);
+	if (has_body)
+		buf_printf(&head, "Content-Length: %zu\r\n", answer->body.len);
+	add_field(&head, "Connection", conn->close ? "close" : "keep-alive");
+	for (size_t i = 0; i < answer->header_count; i++)
+		add_field(&head, answer->headers[i].name, answer->headers[i].value);
+	buf_add_str(&head, "\r\n");
+	if (!buf_ok(&head)) { /* 24 values of 255 bytes fit: only absurd names get here */
+		conn->close = true;
+		return;
+	}
+
+	struct iovec parts[2] = { { .iov_base = head.data, .iov_len = head.len } };
+	size_t count = 1;
+
+	if (send_body && answer->body.len > 0) {
+		union {
+			const char *in;
+			void *out;
+		} body = { .in = answer->body.ptr }; /* iovec knows no const */
+
+		parts[count++] =
+			(struct iovec){ .iov_base = body.out, .iov_len = answer->body.len };
+	}
+	int64_t deadline_ms = clock_mono_ms() + conn->shared->opts.body_timeout_ms +
+			      (int64_t)(answer->body.len / SLOWEST_READER);
+
+	if (!send_all(conn, parts, count, deadline_ms))
+		conn->close = true;
+}
+
+/* A problem document (RFC 9457) of the server's own. detail: fixed text without quotes. */
+static void
+send_problem(struct http_conn *conn, int status, enum err_code code, const char *detail)
+{
+	const struct err_info *info = err_info(code);
+	AUTO(buf) struct buf body = BUF_INIT(2048);
+	struct http_answer answer;
+	char id[ID_ULID_BYTES];
+
+	id_ulid(id);
+	buf_printf(&body,
+		   "{\"type\":\"about:blank\",\"title\":\"%s\",\"status\":%d,\"detail\":\"%s\","
+		   "\"code\":\"%s\",\"request_id\":\"req_%s\",\"retryable\":%s}\n",
+		   http_status_text(status), status, detail, info->wire, id,
+		   info->retryable ? "true" : "false");
+	http_answer_init(&answer, status);
+	answer.content_type = "application/problem+json";
+	answer.body = str_make(body.data, body.len);
+	answer.close = true;
+	http_answer_header(&answer, "Cache-Control", "no-store");
+	http_answer_header(&answer, "X-Request-Id", "req_%s", id);
+	send_answer(conn, &answer);
+}
+
+/* ---- the body ---- */
+
+/* Makes room after the head for more of a chunked body. Only when all but a little has been used. */
+static void
+slide(struct http_conn *conn)
+{
+	if (conn->at > conn->head_len) {
+		memmove(conn->data + conn->head_len, conn->data + conn->at, conn->len - conn->at);
+		conn->len -= conn->at - conn->head_len;
+		conn->at = conn->head_len;
+	}
+}
+
+/* A line of the chunk framing, without its CRLF, borrowed until the next read. */
+static enum io
+chunk_line(struct http_conn *conn, struct str *out, bool *out_bad)
+{
+	for (;;) {
+		struct str rest = str_make(conn->data + conn->at, conn->len - conn->at);
+		size_t end = 0;
+
+		if (str_find(rest, STR("\n"), &end)) {
+			*out_bad = end == 0 || rest.ptr[end - 1] != '\r' || end > CHUNK_LINE_MAX;
+			*out = str_sub(rest, 0, end > 0 ? end - 1 : 0);
+			conn->at += end + 1;
+			return IO_OK;
+		}
+		if (rest.len > CHUNK_LINE_MAX) {
+			*out_bad = true;
+			return IO_OK;
+		}
+		if (conn->len == conn->cap)
+			slide(conn);
+
+		enum io io = fill(conn, conn->body_deadline_ms, false);
+
+		if (io != IO_OK)
+			return io;
+	}
+}
+
+/* "1a;name=value" -> 26 */
+static bool
+chunk_size(struct str line, int64_t *out)
+{
+	int64_t size = 0;
+	size_t digits = 0;
+
+	for (; digits < line.len; digits++) {
+		char c = line.ptr[digits];
+		int digit = c >= '0' && c <= '9'   ? c - '0'
+			    : c >= 'a' && c <= 'f' ? c - 'a' + 10
+			    : c >= 'A' && c <= 'F' ? c - 'A' + 10
+						   : -1;
+
+		if (digit < 0)
+			break;
+		if (digits == 15)
+			return false;
+		size = size * 16 + digit;
+	}
+	if (digits == 0 || (digits < line.len && !strchr("; \t", line.ptr[digits])))
+		return false;
+	*out = size;
+	return true;
+}
+
+/* Reads framing until data is due or the body has ended. */
+static enum io
+chunk_advance(struct http_conn *conn, bool *out_bad)
+{
+	int trailers = 0;
+
+	while (conn->chunk != CHUNK_DONE && !(conn->chunk == CHUNK_DATA && conn->left > 0)) {
+		struct str line = { 0 };
+		enum io io = IO_OK;
+
+		if (conn->chunk == CHUNK_DATA) {
+			conn->chunk = CHUNK_DATA_END;
+			continue;
+		}
+		io = chunk_line(conn, &line, out_bad);
+		if (io != IO_OK || *out_bad)
+			return io;
+		switch (conn->chunk) {
+		case CHUNK_SIZE_LINE:
+			*out_bad = !chunk_size(line, &conn->left);
+			conn->chunk = conn->left > 0 ? CHUNK_DATA : CHUNK_TRAILER;
+			break;
+		case CHUNK_DATA_END:
+			*out_bad = line.len > 0;
+			conn->chunk = CHUNK_SIZE_LINE;
+			break;
+		case CHUNK_TRAILER:
+			*out_bad = ++trailers > TRAILER_MAX;
+			if (line.len == 0)
+				conn->chunk = CHUNK_DONE;
+			break;
+		case CHUNK_DATA:
+		case CHUNK_DONE:
+			break;
+		}
+		if (*out_bad)
+			return IO_OK;
+	}
+	return IO_OK;
+}
+
+/*
+ * Appends some of the body to out: at most `most` bytes; *out_bad: the framing is broken. Sets
+ * body_done at its end.
+ */
+static enum io
+body_some(struct http_conn *conn, struct buf *out, size_t most, bool *out_bad)
+{
+	if (conn->body == BODY_CHUNKED) {
+		enum io io = chunk_advance(conn, out_bad);
+
+		if (io != IO_OK || *out_bad)
+			return io;
+		conn->body_done = conn->chunk == CHUNK_DONE;
+	} else {
+		conn->body_done = conn->left == 0;
+	}
+	if (conn->body_done)
+		return IO_OK;
+
+	size_t want = conn->left < (int64_t)most ? (size_t)conn->left : most;
+	size_t got = conn->len - conn->at;
+
+	if (got > 0) {
+		got = got < want ? got : want;
+		buf_add(out, conn->data + conn->at, got);
+		conn->at += got;
+	} else {
+		char *into = buf_reserve(out, want);
+		enum io io = into ? read_some(conn, into, want, conn->body_deadline_ms, false, &got)
+				  : IO_EOF;
+
+		if (io != IO_OK)
+			return io;
+		buf_commit(out, got);
+	}
+	conn->left -= (int64_t)got;
+	conn->body_done = conn->body == BODY_LENGTH && conn->left == 0;
+	return IO_OK;
+}
+
+static bool
+body_fail(struct http_conn *conn, enum io io, bool bad, struct err *err)
+{
+	conn->body_broken = true;
+	if (bad)
+		return err_set(err, ERR_MALFORMED, "the chunked body is not well-formed");
+	if (io == IO_TIMEOUT)
+		return err_set(err, ERR_REQUEST_TIMEOUT, "the body did not arrive within %d ms",
+			       conn->shared->opts.body_timeout_ms);
+	return err_set(err, ERR_MALFORMED, "the connection ended before the body did");
+}
+
+static bool
+body_too_large(struct http_conn *conn, size_t max_bytes, struct err *err)
+{
+	conn->body_broken = true;
+	return err_set(err, ERR_TOO_LARGE, "the body is larger than %zu bytes", max_bytes);
+}
+
+/* The whole body into out, whose max is one above the limit. */
+static bool
+body_read(struct http_conn *conn, size_t max_bytes, struct buf *out, struct err *err)
+{
+	static const char go_on[] = "HTTP/1.1 100 Continue\r\n\r\n";
+
+	if (conn->body_deadline_ms == 0)
+		conn->body_deadline_ms = clock_mono_ms() + conn->shared->opts.body_timeout_ms;
+	if (conn->expect_pending) {
+		union {
+			const char *in;
+			void *to;
+		} text = { .in = go_on };
+		struct iovec part = { .iov_base = text.to, .iov_len = sizeof(go_on) - 1 };
+
+		conn->expect_pending = false;
+		/* a client that did not wait for it has the body on its way */
+		if (conn->at == conn->len && !send_all(conn, &part, 1, conn->body_deadline_ms))
+			return body_fail(conn, IO_EOF, false, err);
+	}
+	while (!conn->body_done) {
+		size_t room = max_bytes - out->len + 1;
+		bool bad = false;
+		enum io io = body_some(conn, out, room < READ_BYTES ? room : READ_BYTES, &bad);
+
+		if (io != IO_OK || bad)
+			return body_fail(conn, io, bad, err);
+		if (out->len > max_bytes)
+			return body_too_large(conn, max_bytes, err);
+	}
+	return true;
+}
+
+bool
+http_body(const struct http_request *request, size_t max_bytes, struct arena *arena,
+	  struct str *out_body, struct err *err)
+{
+	struct http_conn *conn = request->conn;
+	void *copy = NULL;
+
+	if (conn->body_kept) {
+		if (conn->body_text.len > max_bytes)
+			return err_set(err, ERR_TOO_LARGE, "the body is larger than %zu bytes",
+				       max_bytes);
+		*out_body = conn->body_text;
+		return true;
+	}
+	if (conn->body_broken)
+		return err_set(err, ERR_MALFORMED, "the body could not be read before");
+	if (conn->body == BODY_LENGTH && conn->left > (int64_t)max_bytes)
+		return body_too_large(conn, max_bytes, err);
+
+	/* grown by what has come, never by what was announced */
+	AUTO(buf) struct buf text = BUF_INIT(max_bytes + 1);
+
+	if (!body_read(conn, max_bytes, &text, err) ||
+	    !arena_alloc_err(arena, text.len + 1, "the body", &copy, err))
+		return false;
+	memcpy(copy, text.data, text.len);
+	conn->body_kept = true;
+	conn->body_text = str_make(copy, text.len);
+	*out_body = conn->body_text;
+	return true;
+}
+
+/* Reads away what the handler left of the body; false when the connection must end instead. */
+static bool
+drain_body(struct http_conn *conn)
+{
+	conn->body_deadline_ms = clock_mono_ms() + DRAIN_MS;
+	while (!conn->body_done) {
+		AUTO(buf) struct buf waste = BUF_INIT(READ_BYTES);
+		bool bad = false;
+
+		if (body_some(conn, &waste, READ_BYTES, &bad) != IO_OK || bad)
+			return false;
+	}
+	return true;
+}
+
+/* ---- the public rest ---- */
+
+bool
+http_header(const struct http_request *request, const char *name, struct str *out)
+{
+	return http_head_field(&request->conn->head, name, out);
+}
+
+void
+http_answer_send(const struct http_request *request, const struct http_answer *answer)
+{
+	if (!request->conn->answered)
+		send_answer(request->conn, answer);
+}
+
+bool
+http_peer_alive(const struct http_request *request)
+{
+	struct pollfd pfd = { .fd = request->conn->fd, .events = POLLRDHUP };
+
+	return poll(&pfd, 1, 0) <= 0 || !(pfd.revents & (POLLRDHUP | POLLHUP | POLLERR | POLLNVAL));
+}
+
+/* ---- the life of a connection ---- */
+
+/* Empty lines before a request are skipped (RFC 9112 2.2). */
+static void
+skip_empty_lines(struct http_conn *conn)
+{
+	size_t skip = 0;
+
+	while (conn->len - skip >= 2 && memcmp(conn->data + skip, "\r\n", 2) == 0)
+		skip += 2;
+	if (skip > 0) {
+		memmove(conn->data, conn->data + skip, conn->len - skip);
+		conn->len -= skip;
+	}
+}
+
+/* Waits for the first byte of the next request; false: close without a word. */
+static bool
+wait_request(struct http_conn *conn)
+{
+	const struct http_server_opts *opts = &conn->shared->opts;
+	int64_t deadline_ms = clock_mono_ms() +
+			      (conn->requests == 0 ? opts->header_timeout_ms : opts->keep_alive_ms);
+
+	for (;;) {
+		int64_t slice_ms = clock_mono_ms() + IDLE_SLICE_MS;
+		bool last = conn->requests == 0 || slice_ms >= deadline_ms;
+		enum io io = fill(conn, last ? deadline_ms : slice_ms, true);
+
+		skip_empty_lines(conn);
+		if (conn->len > 0)
+			return true;
+		if (io == IO_EOF || io == IO_STOP || clock_left_ms(deadline_ms) == 0)
+			return false;
+		/* somebody needs the thread more than an idle client */
+		if (conn->requests > 0 && clock_mono_ms() - conn->start_ms >= TURN_MS &&
+		    atomic_load(&conn->shared->busy) >= opts->threads)
+			return false;
+	}
+}
+
+/* Reads the next head into data[0..head_len); false: the connection ends (the answer is sent). */
+static bool
+read_head(struct http_conn *conn)
+{
+	const struct http_server_opts *opts = &conn->shared->opts;
+	size_t scanned = 0, max = opts->max_header_bytes;
+
+	grow(conn, WINDOW_BYTES);
+	skip_empty_lines(conn);
+	if (conn->len == 0 && !wait_request(conn))
+		return false;
+
+	int64_t deadline_ms = clock_mono_ms() + opts->header_timeout_ms;
+
+	if (conn->requests == 0 && deadline_ms > conn->start_ms + opts->header_timeout_ms)
+		deadline_ms = conn->start_ms + opts->header_timeout_ms;
+	for (;;) {
+		enum http_head_scan scan =
+			http_head_scan(conn->data, conn->len, &scanned, &conn->head_len);
+
+		if (scan == HTTP_HEAD_BAD) {
+			send_problem(conn, 400, ERR_MALFORMED, "a line that does not end in CRLF");
+			return false;
+		}
+		if (scan == HTTP_HEAD_DONE && conn->head_len <= max)
+			return true;
+		if (scan == HTTP_HEAD_DONE || conn->len >= max) {
+			send_problem(conn, 431, ERR_HEADERS_TOO_LARGE,
+				     "request line and headers are too large");
+			return false;
+		}
+		if (conn->len == conn->cap)
+			grow(conn, conn->cap * 2 < max ? conn->cap * 2 : max + WINDOW_BYTES);
+
+		enum io io = fill(conn, deadline_ms, false);
+
+		if (io == IO_TIMEOUT)
+			send_problem(conn, 408, ERR_REQUEST_TIMEOUT,
+				     "the headers did not arrive in time");
+		if (io != IO_OK)
+			return false;
+	}
+}
+
+static void
+begin_request(struct http_conn *conn)
+{
+	/* room for a chunked body; afterwards data stays where it is until the next request */
+	grow(conn, conn->head_len + WINDOW_BYTES);
+	memset(&conn->head, 0, sizeof(conn->head));
+	conn->at = conn->head_len;
+	conn->requests++;
+	conn->body = BODY_NONE;
+	conn->chunk = CHUNK_SIZE_LINE;
+	conn->left = 0;
+	conn->body_deadline_ms = 0;
+	conn->body_done = conn->body_broken = conn->body_kept = false;
+	conn->expect_pending = conn->answered = conn->close = false;
+}
+
+static void
+answer_asterisk(struct http_conn *conn)
+{
+	struct http_answer answer;
+
+	http_answer_init(&answer, 204);
+	http_answer_header(&answer, "Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
+	send_answer(conn, &answer);
+}
+
+/* One request with its head in place; false: it was the last one. */
+static bool
+serve_request(struct http_conn *conn)
+{
+	const struct http_head *head = &conn->head;
+	struct err err = ERR_INIT;
+
+	begin_request(conn);
+	if (!http_head_parse(conn->data, conn->head_len, &conn->head, &err)) {
+		send_problem(conn, err.detail, err.code, err.msg);
+		return false;
+	}
+	if (head->chunked)
+		conn->body = BODY_CHUNKED;
+	else if (head->content_length > 0)
+		conn->body = BODY_LENGTH;
+	conn->left = conn->body == BODY_LENGTH ? head->content_length : 0;
+	conn->body_done = conn->body == BODY_NONE;
+	conn->expect_pending = head->expect_continue;
+
+	struct http_request request = {
+		.method = head->method,
+		.path = head->path,
+		.query = head->query,
+		.remote = str_of(conn->remote),
+		.content_length = head->content_length,
+		.has_body = conn->body != BODY_NONE,
+		.conn = conn,
+	};
+
+	if (str_eq(head->path, STR("*")))
+		answer_asterisk(conn);
+	else
+		conn->shared->opts.handler(&request, conn->shared->opts.user);
+	if (!conn->answered)
+		send_problem(conn, 500, ERR_INTERNAL, "the request was not answered");
+	return !conn->close && drain_body(conn);
+}
+
+/*
+ * Closes so that the client can read the last answer: a close with unread bytes would send a reset,
+ * and a reset makes the peer's kernel throw away what it has received.
+ */
+static void
+linger(struct http_conn *conn)
+{
+	int pending = 0;
+	int64_t deadline_ms = clock_mono_ms() + DRAIN_MS, left = LINGER_MAX_BYTES;
+	size_t got = 0;
+
+	shutdown(conn->fd, SHUT_WR);
+	ioctl(conn->fd, FIONREAD, &pending);
+	if (conn->answered && (pending > 0 || conn->at < conn->len || !conn->body_done)) {
+		char waste[4096];
+
+		while (left > 0 &&
+		       read_some(conn, waste, sizeof(waste), deadline_ms, false, &got) == IO_OK)
+			left -= (int64_t)got;
+	}
+	shutdown(conn->fd, SHUT_RDWR);
+}
+
+void
+http_conn_serve(struct http_shared *shared, int fd, const char *remote)
+{
+	/* on the heap: it has room for 100 fields, and threads' stacks stay resident */
+	struct http_conn *conn = mem_alloc(sizeof(*conn));
+
+	*conn = (struct http_conn){
+		.shared = shared, .fd = fd, .remote = remote, .start_ms = clock_mono_ms()
+	};
+	atomic_fetch_add(&shared->busy, 1);
+	while (read_head(conn) && serve_request(conn)) {
+		memmove(conn->data, conn->data + conn->at, conn->len - conn->at);
+		conn->len -= conn->at;
+		conn->at = 0;
+		conn->head_len = 0;
+		conn->answered = false;
+		conn->head.method = (struct str){ 0 };
+	}
+	linger(conn);
+	atomic_fetch_sub(&shared->busy, 1);
+	mem_free(conn->data);
+	mem_free(conn);
+}
