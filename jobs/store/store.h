@@ -25,6 +25,9 @@ struct store;
 enum store_cap {
 	STORE_CAP_DENSE = 1,
 	STORE_CAP_LEXICAL = 2, /* BM25 of its own */
+	/* put is all or nothing, and a search sees one state of the store: what it sees of a generation is
+	 * whole */
+	STORE_CAP_SNAPSHOT = 4,
 };
 
 struct store_chunk {
