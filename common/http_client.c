@@ -305,7 +305,8 @@ fail(const struct http_client *client, const struct run *run, CURLcode code, str
 	} else if (run->stop == ERR_TOO_LARGE) {
 		err_set(err, ERR_TOO_LARGE, "the reply is larger than %zu bytes",
 			run->max_body_bytes);
-	} else if (code == CURLE_URL_MALFORMAT || code == CURLE_UNSUPPORTED_PROTOCOL) {
+	} else if (sent_bytes == 0 &&
+		   (code == CURLE_URL_MALFORMAT || code == CURLE_UNSUPPORTED_PROTOCOL)) {
 		return err_set(err, ERR_CONFIG, "cannot call a URL that is not http or https");
 	} else if (code == CURLE_OPERATION_TIMEDOUT && sent_bytes > 0) {
 		err_set(err, ERR_TIMEOUT, "timed out after %d ms", call->timeout_ms);
