@@ -37,6 +37,7 @@
 #include "common/base/id.h"
 #include "common/base/mem.h"
 #include "common/http_head.h"
+#include "common/json.h"
 
 #define WINDOW_BYTES ((size_t)4096)    /* room for chunk headers and data after the head */
 #define READ_BYTES ((size_t)64 * 1024) /* of a body with a length, per read */
@@ -293,27 +294,32 @@ send_answer(struct http_conn *conn, const struct http_answer *answer)
 		conn->close = true;
 }
 
-/* A problem document (RFC 9457) of the server's own. detail: fixed text without quotes. */
+/* A problem document (RFC 9457) of the server's own. */
 static void
 send_problem(struct http_conn *conn, int status, enum err_code code, const char *detail)
 {
 	const struct err_info *info = err_info(code);
 	AUTO(buf) struct buf body = BUF_INIT(2048);
 	struct http_answer answer;
-	char id[ID_ULID_BYTES];
+	struct jw w = jw_start(&body);
+	char id[4 + ID_ULID_BYTES] = "req_";
 
-	id_ulid(id);
-	buf_printf(&body,
-		   "{\"type\":\"about:blank\",\"title\":\"%s\",\"status\":%d,\"detail\":\"%s\","
-		   "\"code\":\"%s\",\"request_id\":\"req_%s\",\"retryable\":%s}\n",
-		   http_status_text(status), status, detail, info->wire, id,
-		   info->retryable ? "true" : "false");
+	id_ulid(id + 4);
+	jw_obj(&w);
+	jw_kcstr(&w, "type", "about:blank");
+	jw_kcstr(&w, "title", info->http_status == status ? info->title : http_status_text(status));
+	jw_kint(&w, "status", status);
+	jw_kcstr(&w, "detail", detail);
+	jw_kcstr(&w, "code", info->wire);
+	jw_kcstr(&w, "request_id", id);
+	jw_kbool(&w, "retryable", info->retryable);
+	jw_end(&w);
 	http_answer_init(&answer, status);
 	answer.content_type = "application/problem+json";
 	answer.body = str_make(body.data, body.len);
 	answer.close = true;
 	http_answer_header(&answer, "Cache-Control", "no-store");
-	http_answer_header(&answer, "X-Request-Id", "req_%s", id);
+	http_answer_header(&answer, "X-Request-Id", "%s", id);
 	send_answer(conn, &answer);
 }
 
