@@ -1,0 +1,18 @@
+#include "common/events.h"
+
+#include "common/job.h"
+
+bool
+event_parse(struct str message, struct event *out)
+{
+	struct str id;
+	struct queue_ref queue;
+	int64_t version;
+
+	if (!str_split(&message, ' ', &id) || !job_id_parse(id, &queue) ||
+	    !str_to_i64(message, 0, INT64_MAX, &version))
+		return false;
+	out->job_id = id;
+	out->version = version;
+	return true;
+}

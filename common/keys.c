@@ -1,0 +1,94 @@
+#include "common/keys.h"
+
+#include <assert.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+/* Names in the order of enum queue_key and enum catalog_key. */
+static const char *const queue_names[] = { "ready",  "due",    "dead",	  "done",
+					   "paused", "outbox", "workers", "stat" };
+static const char *const catalog_names[] = { "meta", "cur", "docs", "seqs" };
+
+/* Ids have been checked where they came in, so every name fits; a cut name would be another key's. */
+__attribute__((format(printf, 1, 2))) static struct key
+make(const char *fmt, ...)
+{
+	struct key key;
+	va_list args;
+
+	va_start(args, fmt);
+
+	int len = vsnprintf(key.text, sizeof(key.text), fmt, args);
+
+	va_end(args);
+	assert(len >= 0 && (size_t)len < sizeof(key.text));
+	return key;
+}
+
+static struct key
+in_queue(struct queue_ref queue, const char *kind, struct str id)
+{
+	return make("rag:{%s.%u}:%s:" STR_FMT, queue.name, queue.partition, kind, STR_ARG(id));
+}
+
+struct key
+key_queue(struct queue_ref queue, enum queue_key which)
+{
+	return make("rag:{%s.%u}:%s", queue.name, queue.partition, queue_names[which]);
+}
+
+struct key
+key_job(struct queue_ref queue, struct str job_id)
+{
+	return in_queue(queue, "job", job_id);
+}
+
+struct key
+key_payload(struct queue_ref queue, struct str job_id)
+{
+	return in_queue(queue, "in", job_id);
+}
+
+struct key
+key_result(struct queue_ref queue, struct str job_id)
+{
+	return in_queue(queue, "out", job_id);
+}
+
+struct key
+key_idem(struct queue_ref queue, struct str hash)
+{
+	return in_queue(queue, "idem", hash);
+}
+
+struct key
+key_lock(struct queue_ref queue, const char *task)
+{
+	return in_queue(queue, "lock", str_of(task));
+}
+
+struct key
+key_collections(void)
+{
+	return make("rag:collections");
+}
+
+struct key
+key_catalog(struct str collection_uid, enum catalog_key which)
+{
+	return make("rag:{c:" STR_FMT "}:%s", STR_ARG(collection_uid), catalog_names[which]);
+}
+
+struct key
+key_document(struct str collection_uid, struct str document_id)
+{
+	return make("rag:{c:" STR_FMT "}:doc:" STR_FMT, STR_ARG(collection_uid),
+		    STR_ARG(document_id));
+}
+
+struct key
+key_cache(struct str hash)
+{
+	return make("rag:cache:" STR_FMT, STR_ARG(hash));
+}
