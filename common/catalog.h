@@ -8,8 +8,15 @@
  *  3. The collection's epoch rises with every visible change; it is part of every cache key.
  *  4. seq is reserved when an ingest or delete is accepted, remembered per job id: repeating gives the same.
  *  5. A generation is (seq, job epoch) and is written "<seq>.<epoch>"; store rows carry it verbatim.
+ *  6. Only a job that holds its reservation commits. What is committed stays countable: documents, chunks and
+ *     bytes are exact at every moment.
  * Keys of one collection share {c:<uid>}; a re-created collection has a new uid, so nothing of the old one
- * can come back. Calls use the caller's connection and are repeatable.
+ * can come back. Calls use the caller's connection and are repeatable. With Redis at maxmemory, readers,
+ * deletes and releases work; accept, commit, touch and create are ERR_REDIS_FULL and change nothing.
+ *
+ * Readers: e = catalog_epoch; search the store; catalog_current for the documents of the hits; then ask
+ * catalog_visible for each hit. CATALOG_SEARCH_AGAIN for any of them: throw the hits away and begin again
+ * with a new epoch. The store may be as unsteady as it likes: what passes is of one whole generation.
  */
 #ifndef RAG_COMMON_CATALOG_H
 #define RAG_COMMON_CATALOG_H
@@ -43,23 +50,32 @@ bool catalog_name_valid(struct str name, struct err *err); /* ERR_INVALID, says 
 bool catalog_doc_id_valid(struct str id, struct err *err);
 
 /* ERR_ALREADY_EXISTS. `default` is made by catalog_get when it is missing. */
+/* Fails with ERR_INVALID for a bad name or a description over 255 bytes. */
 bool catalog_create(struct redis *redis, struct str name, struct str description,
 		    struct collection *out, struct err *err);
 bool catalog_get(struct redis *redis, struct str name, struct collection *out, struct err *err);
+/* ERR_GONE when it was deleted (or never was). */
 bool catalog_get_uid(struct redis *redis, struct str uid, struct collection *out, struct err *err);
 bool catalog_set_description(struct redis *redis, struct str name, struct str description,
 			     struct collection *out, struct err *err);
-/* By name, ascending; all of them (there are few). Arena array. */
+/* By name, ascending; all of them (there are few), `default` among them. Arena array. */
 bool catalog_list(struct redis *redis, struct arena *arena, struct collection **out,
 		  size_t *out_count, struct err *err);
-/* Gone for readers and writers at once: the name is free, commits under this uid are ERR_GONE.
- * What the store holds is cleaned by a job; then catalog_purge drops the keys (<= 100 documents a call). */
+/* Gone for readers and writers at once: the name is free, commits under this uid are ERR_GONE. Fine when
+ * it was done before. What the store holds is cleaned by a job; then catalog_purge drops the keys (<= 100
+ * documents a call; ERR_CONFLICT when the collection is not deleted). */
 bool catalog_delete(struct redis *redis, struct str name, struct str uid, struct err *err);
 bool catalog_purge(struct redis *redis, struct str uid, bool *out_more, struct err *err);
 
+/* The uids of deleted collections that are not purged yet, and of creations that broke off; for cleanup. */
+bool catalog_dropped(struct redis *redis, struct arena *arena, struct str **out_uids,
+		     size_t *out_count, struct err *err);
+
 /* ---- writers ---- */
 
-/* Reserves the seq of this job id; the same for a repeated call. ERR_GONE: the collection was deleted. */
+/* Reserves the seq of this job id; the same for a repeated call. ERR_GONE: the collection was deleted;
+ * ERR_CONFLICT: this job id holds a reservation for something else. The reservation is given back with
+ * catalog_release and lives until then. */
 bool catalog_accept(struct redis *redis, struct str uid, struct str document_id, struct str job_id,
 		    int64_t *out_seq, struct err *err);
 /* Accepts a delete: reserves the seq and tombstones at once. *out_existed: readers saw a document before. */
@@ -69,16 +85,17 @@ bool catalog_delete_document(struct redis *redis, struct str uid, struct str doc
 
 struct catalog_commit {
 	struct str uid, document_id, job_id;
-	int64_t seq, epoch;    /* the generation */
-	struct str title, uri; /* for listings; cut to 512 bytes at a character */
-	struct str content_type;
-	struct str content_hash; /* sha256 hex of the body */
+	int64_t seq, epoch;	 /* the generation */
+	struct str title, uri;	 /* for listings; cut to 512 bytes at a character */
+	struct str content_type; /* cut to 64 bytes */
+	struct str
+		content_hash; /* sha256 hex of the body; this and version_hash: 64 digits or "" */
 	struct str
 		version_hash; /* sha256 hex of everything that decides the chunks: body, metadata,
 				      title, uri, chunker and embedder fingerprints */
 	struct str
 		fingerprint; /* embedder's; set for the collection when empty, else must be equal */
-	int64_t bytes, chunks;
+	int64_t bytes, chunks; /* chunks > 0 */
 };
 
 enum catalog_commit_result {
@@ -86,17 +103,22 @@ enum catalog_commit_result {
 	CATALOG_SUPERSEDED, /* a newer version or a delete won; sweep this generation */
 };
 
-/* ERR_EMBEDDER_MISMATCH, ERR_GONE (collection deleted). out_old_gen: the generation replaced, "" = none. */
+/* ERR_EMBEDDER_MISMATCH, ERR_GONE (collection deleted), ERR_INVALID. out_old_gen: the generation replaced, "" =
+ * none. SUPERSEDED also when the job's reservation is gone: the job is final, this worker lost it. */
 bool catalog_commit(struct redis *redis, const struct catalog_commit *commit,
 		    enum catalog_commit_result *out_result, char out_old_gen[CATALOG_GEN_BYTES],
 		    struct err *err);
 
 /* The same content again: raises the document's seq to `seq` and keeps its chunks, if its version_hash is
- * still this one. *out_unchanged false: it is not; do the work. */
+ * still this one. *out_unchanged false: it is not; do the work. Afterwards an older version in flight is
+ * superseded. The document's generation keeps its old seq: sweep with keep_gen, never by seq alone. */
 bool catalog_touch(struct redis *redis, struct str uid, struct str document_id, struct str job_id,
 		   int64_t seq, struct str version_hash, bool *out_unchanged, struct err *err);
 
-/* The job is final: forgets its reserved seq. */
+/* The job's outcome stands (committed, superseded, unchanged, deleted), or it will never run again (cancelled,
+ * expired, a failed one whose record goes): forgets its reserved seq, and the tombstone or the empty record of its
+ * document when it was the last one in flight. A failed job keeps its reservation as long as an operator may retry
+ * it: it then commits in its old place. */
 bool catalog_release(struct redis *redis, struct str uid, struct str job_id, struct err *err);
 
 /* ---- readers ---- */
@@ -109,9 +131,19 @@ struct catalog_current {
 	int64_t commit_epoch; /* collection epoch of that commit: greater than the epoch read before
 					the search means the search may have seen it half written: search again */
 };
-/* One HMGET for all. */
+/* One HMGET for all (one for each 500). */
 bool catalog_current(struct redis *redis, struct str uid, const struct str *document_ids,
 		     size_t count, struct catalog_current *out, struct err *err);
+
+enum catalog_verdict {
+	CATALOG_HIDDEN,	 /* not of the current generation: drop the hit */
+	CATALOG_VISIBLE, /* of the current generation, which was whole before the search began */
+	CATALOG_SEARCH_AGAIN /* the document was committed after epoch_before was read */
+};
+/* A hit of generation `hit_gen` found by a search that began after `epoch_before` was read; `current` was read
+ * after the search. Pure. */
+enum catalog_verdict catalog_visible(const struct catalog_current *current, struct str hit_gen,
+				     int64_t epoch_before);
 
 struct document {
 	struct str id, title, uri, content_type, content_hash, version_hash; /* arena */
@@ -120,11 +152,16 @@ struct document {
 	int64_t pending_seq; /* newest accepted; > seq: something is in flight */
 	int64_t bytes, chunks;
 	int64_t created_ms, updated_ms;
-	bool deleted; /* a tombstone */
+	bool deleted;		/* a tombstone; only catalog_peek shows one */
+	struct str pending_job; /* the job of pending_seq; "" = nothing in flight */
 };
 /* ERR_NOT_FOUND when readers see none (tombstones included). */
 bool catalog_document(struct redis *redis, struct str uid, struct str document_id,
 		      struct arena *arena, struct document *out, struct err *err);
+/* Also what readers do not see: gen "" with a pending_seq (first version in flight) or deleted; all of it
+ * empty when nothing is known of the document. For diffs. */
+bool catalog_peek(struct redis *redis, struct str uid, struct str document_id, struct arena *arena,
+		  struct document *out, struct err *err);
 /* In byte order of ids, after `after` ("" = from the start). May be shorter than limit only at the end. */
 bool catalog_documents(struct redis *redis, struct str uid, struct str after, size_t limit,
 		       struct arena *arena, struct document **out, size_t *out_count,
