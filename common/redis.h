@@ -99,6 +99,7 @@ bool redis_run_script(struct redis *redis, struct redis_cmd *cmd, const struct r
 /* Subscriptions: after redis_subscribe only redis_wait_message may be called. *out_got is false when
  * nothing came within timeout_ms; both strings borrow from the connection until the next call. */
 bool redis_subscribe(struct redis *redis, const char *channel, struct err *err);
+bool redis_is_subscribed(const struct redis *redis);
 bool redis_wait_message(struct redis *redis, int timeout_ms, bool *out_got, struct str *out_channel,
 			struct str *out_message, struct err *err);
 

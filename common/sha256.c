@@ -68,3 +68,14 @@ sha256_hex(struct str data, char out[SHA256_HEX_BYTES])
 	sha256_add(hash, data.ptr, data.len);
 	sha256_finish_hex(hash, out);
 }
+
+void
+sha1_hex(struct str data, char out[SHA1_HEX_BYTES])
+{
+	unsigned char digest[EVP_MAX_MD_SIZE];
+	unsigned int len = 0;
+
+	must(EVP_Digest(data.ptr, data.len, digest, &len, EVP_sha1(), NULL));
+	must(len * 2 + 1 == SHA1_HEX_BYTES);
+	str_hex(out, digest, len);
+}

@@ -2,8 +2,8 @@
  * parse: from a document's bytes to clean text with structure. One function a media type, in a table.
  *
  * The text is valid UTF-8 without NUL and control characters but \n and \t; for text/plain and text/markdown it
- * is the document itself (a BOM is cut, CRLF becomes LF), for HTML and JSON what a reader would see. Byte
- * ranges of chunks and citations are ranges in this text. Pure, thread-safe, memory from the arena.
+ * is the document itself (a BOM is cut, CRLF becomes LF, front matter of Markdown goes), for HTML and JSON what a
+ * reader would see. Byte ranges of chunks and citations are ranges in this text. Thread-safe, memory from the arena.
  */
 #ifndef RAG_JOBS_STEP_PARSE_H
 #define RAG_JOBS_STEP_PARSE_H
@@ -16,6 +16,8 @@
 #include "common/base/err.h"
 #include "common/base/str.h"
 
+#define PARSE_TITLE_MAX_BYTES 500
+
 enum block_kind { BLOCK_PARAGRAPH, BLOCK_HEADING, BLOCK_LIST_ITEM, BLOCK_CODE, BLOCK_TABLE_ROW };
 
 struct block {
@@ -23,6 +25,7 @@ struct block {
 	int level; /* headings: 1..6 */
 	size_t start,
 		end; /* bytes in the text; ascending, not overlapping; white space between is no block's */
+	size_t label_start, label_end; /* headings: the words without their marks (##, ===) */
 };
 
 struct parsed {
@@ -37,12 +40,13 @@ struct parse_limits {
 	int64_t deadline_mono_ms;
 };
 
-/* ERR_UNSUPPORTED_MEDIA, ERR_BAD_DOCUMENT (not UTF-8: says the byte; broken JSON), ERR_EMPTY_TEXT, ERR_TOO_LARGE,
+/* media_type may carry parameters; a charset other than UTF-8 is ERR_UNSUPPORTED_MEDIA, as is an unknown type.
+ * ERR_BAD_DOCUMENT (not UTF-8: says the byte; broken JSON; HTML built to take for ever), ERR_EMPTY_TEXT, ERR_TOO_LARGE,
  * ERR_DEADLINE. */
 bool parse_document(struct str media_type, struct str bytes, const struct parse_limits *limits,
 		    struct arena *arena, struct parsed *out, struct err *err);
 
-/* One parser a media type; rows in parse.c. */
+/* One parser a media type; rows in parse.c. What they get is cleaned: UTF-8, no BOM, no CR, no control characters. */
 typedef bool (*parse_fn)(struct str bytes, const struct parse_limits *limits, struct arena *arena,
 			 struct parsed *out, struct err *err);
 bool parse_text(struct str bytes, const struct parse_limits *limits, struct arena *arena,

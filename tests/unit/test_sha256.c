@@ -27,6 +27,16 @@ known_answers(void **state)
 }
 
 static void
+script_names(void **state)
+{
+	char hex[SHA1_HEX_BYTES];
+
+	(void)state;
+	sha1_hex(STR("abc"), hex);
+	assert_string_equal(hex, "a9993e364706816aba3e25717850c26c9cd0d89d");
+}
+
+static void
 pieces_make_the_same_hash(void **state)
 {
 	char text[1000], whole[SHA256_HEX_BYTES], pieces[SHA256_HEX_BYTES];
@@ -82,6 +92,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(known_answers),
+		cmocka_unit_test(script_names),
 		cmocka_unit_test(pieces_make_the_same_hash),
 		cmocka_unit_test(fields_do_not_run_together),
 	};
