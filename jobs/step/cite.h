@@ -18,7 +18,7 @@ struct cite_check {
 	size_t removed;	   /* marks taken out */
 };
 
-/* Takes [1], [1, 3], [1][2]; leaves other brackets alone. false: arena full. */
+/* Takes [1], [1, 3], [2-4], [1][2]; leaves other brackets, links and code alone. false: arena full. */
 bool cite_answer(struct str answer, size_t source_count, struct arena *arena,
 		 struct cite_check *out);
 

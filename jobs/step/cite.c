@@ -1,0 +1,191 @@
+/*
+ * cite: one pass over the answer, which is text of a model: anything may stand in it.
+ *
+ * A mark is '[', numbers of one to three digits, single or as a range, with commas between, ']': [1], [1, 3], [2-4].
+ * Numbers that name a source stay and count; others are taken out, and when none is left the mark goes, with the
+ * blank before it. Not marks, and left alone: longer numbers ([2024]), anything else in brackets, a link's text
+ * ([1](...)), and what stands in code between equal runs of backquotes (a[1] is no citation there).
+ */
+#include "jobs/step/cite.h"
+
+#include <string.h>
+
+#define DIGITS_MAX 3
+#define RUN_LENGTHS 8 /* longer runs of backquotes open no code */
+
+struct reader {
+	struct str answer;
+	size_t source_count;
+	struct cite_check *out;
+	char *to;	 /* arena; room for the whole answer */
+	size_t len;	 /* written */
+	size_t copied;	 /* bytes of the answer already written or dropped */
+	size_t no_close; /* bit n: no further run of n backquotes follows */
+};
+
+struct range {
+	size_t from, to;
+};
+
+/* A number of one to three digits at *at. */
+static bool
+read_number(struct str text, size_t *at, size_t *out)
+{
+	size_t value = 0, i = *at;
+
+	while (i < text.len && text.ptr[i] >= '0' && text.ptr[i] <= '9' && i - *at <= DIGITS_MAX)
+		value = value * 10 + (size_t)(text.ptr[i++] - '0');
+	if (i == *at || i - *at > DIGITS_MAX)
+		return false;
+	*at = i;
+	*out = value;
+	return true;
+}
+
+static void
+skip_blanks(struct str text, size_t *at)
+{
+	while (*at < text.len && text.ptr[*at] == ' ')
+		(*at)++;
+}
+
+/* "3" or "2-4" with blanks around */
+static bool
+read_range(struct str text, size_t *at, struct range *out)
+{
+	skip_blanks(text, at);
+	if (!read_number(text, at, &out->from))
+		return false;
+	out->to = out->from;
+	if (*at < text.len && text.ptr[*at] == '-') {
+		(*at)++;
+		if (!read_number(text, at, &out->to))
+			return false;
+	}
+	skip_blanks(text, at);
+	return true;
+}
+
+/* The length of the mark at `start` (a '['); 0 = no mark. */
+static size_t
+mark_len(struct str text, size_t start)
+{
+	size_t at = start;
+	struct range range;
+
+	do {
+		at++;
+		if (!read_range(text, &at, &range))
+			return 0;
+	} while (at < text.len && text.ptr[at] == ',');
+	if (at >= text.len || text.ptr[at] != ']')
+		return 0;
+	at++;
+	return at < text.len && text.ptr[at] == '(' ? 0 : at - start;
+}
+
+/* The length of the code that begins with the backquotes at `start`; the run alone when nothing closes it. */
+static size_t
+code_len(struct reader *reader, size_t start)
+{
+	struct str text = reader->answer;
+	size_t run = 0;
+
+	while (start + run < text.len && text.ptr[start + run] == '`')
+		run++;
+	if (run >= RUN_LENGTHS || (reader->no_close >> run & 1))
+		return run;
+	for (size_t at = start + run; at < text.len;) {
+		size_t closing = 0;
+
+		while (at + closing < text.len && text.ptr[at + closing] == '`')
+			closing++;
+		if (closing == run)
+			return at + closing - start;
+		at += closing ? closing : 1;
+	}
+	reader->no_close |= (size_t)1 << run; /* keeps it linear */
+	return run;
+}
+
+static void
+copy_until(struct reader *reader, size_t at)
+{
+	memcpy(reader->to + reader->len, reader->answer.ptr + reader->copied, at - reader->copied);
+	reader->len += at - reader->copied;
+	reader->copied = at;
+}
+
+static bool
+names_sources(const struct reader *reader, struct range range)
+{
+	return range.from >= 1 && range.from <= range.to && range.to <= reader->source_count;
+}
+
+static void
+use(struct reader *reader, struct range range)
+{
+	for (size_t n = range.from; n <= range.to; n++) {
+		reader->out->used_count += !reader->out->used[n - 1];
+		reader->out->used[n - 1] = true;
+	}
+}
+
+static void
+take_mark(struct reader *reader, size_t start, size_t len)
+{
+	struct str text = reader->answer;
+	size_t at = start, kept = 0;
+
+	copy_until(reader, start);
+
+	size_t before = reader->len; /* nothing is written when no number stays */
+
+	do {
+		struct range range = { 0 };
+		size_t from = at + 1;
+
+		at = from;
+		(void)read_range(text, &at, &range);
+		if (!names_sources(reader, range)) {
+			reader->out->removed++;
+			continue;
+		}
+		use(reader, range);
+		reader->to[reader->len++] = kept++ ? ',' : '[';
+		reader->copied = from;
+		copy_until(reader, at);
+	} while (text.ptr[at] == ',');
+	if (kept > 0)
+		reader->to[reader->len++] = ']';
+	else if (before > 0 && reader->to[before - 1] == ' ')
+		reader->len--;
+	reader->copied = start + len;
+}
+
+bool
+cite_answer(struct str answer, size_t source_count, struct arena *arena, struct cite_check *out)
+{
+	struct cite_check check = { .text = answer };
+	struct reader reader = { .answer = answer, .source_count = source_count, .out = &check };
+
+	check.used = arena_array(arena, source_count + 1, sizeof(*check.used));
+	reader.to = arena_alloc(arena, answer.len + 1);
+	if (!check.used || !reader.to)
+		return false;
+	for (size_t at = 0, len = 1; at < answer.len; at += len) {
+		len = 1;
+		if (answer.ptr[at] == '`') {
+			len = code_len(&reader, at);
+		} else if (answer.ptr[at] == '[' && mark_len(answer, at) > 0) {
+			len = mark_len(answer, at);
+			take_mark(&reader, at, len);
+		}
+	}
+	if (check.removed > 0) {
+		copy_until(&reader, answer.len);
+		check.text = str_make(reader.to, reader.len);
+	}
+	*out = check;
+	return true;
+}
