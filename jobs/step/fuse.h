@@ -6,6 +6,7 @@
 #ifndef RAG_JOBS_STEP_FUSE_H
 #define RAG_JOBS_STEP_FUSE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "common/base/arena.h"

@@ -1,0 +1,16 @@
+/*
+ * local: the built-in providers, which need no network and no key: rows of registry.c. Private.
+ */
+#ifndef RAG_JOBS_PROVIDER_LOCAL_H
+#define RAG_JOBS_PROVIDER_LOCAL_H
+
+#include "jobs/provider/provider.h"
+
+extern const struct embedder_ops local_embedder_ops;
+extern const struct reranker_ops local_reranker_ops;
+extern const struct generator_ops extractive_generator_ops;
+
+/* ERR_CANCELLED or ERR_DEADLINE when the call is to stop. */
+bool local_call_check(const struct provider_call *call, struct err *err);
+
+#endif
