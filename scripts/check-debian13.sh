@@ -31,7 +31,7 @@ unshare --mount --pid --fork --kill-child bash -euc '
 		for preset in ci-release clang asan; do
 			echo \"== \$preset\"
 			cmake --preset \$preset
-			cmake --build --preset \$preset -j \$(nproc)
+			cmake --build --preset \$preset -j \$(nproc) -- -k 0
 		done
 		ctest --preset asan -j \$(nproc)
 	"

@@ -66,8 +66,7 @@ other_brackets(void **state)
 					    "code `a[9]` and ``b`[9]``",
 					    "```\nx[9]\n```",
 					    "[1234] [12345]",
-					    "[\xe2\x81\xa0"
-					    "9]" };
+					    "[\u20609]" };
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(same) / sizeof(same[0]); i++)
