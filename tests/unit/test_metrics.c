@@ -68,7 +68,7 @@ test_counter_and_gauge(void **state)
 	metric_add(plain, NULL, 1);
 	metric_add(plain, NULL, 1.5);
 	metric_add(plain, NULL, -1); /* a counter does not fall */
-	metric_add(plain, NULL, NAN);
+	metric_add(plain, NULL, (double)NAN);
 	metric_add(labelled, METRIC_VALUES("GET", "200"), 3);
 	metric_add(labelled, METRIC_VALUES("POST", "202"), 1e15);
 	metric_add(labelled, METRIC_VALUES("GET", "200"), 1);
@@ -101,7 +101,7 @@ test_histogram(void **state)
 	metric_observe(histogram, METRIC_VALUES("embed"), 0.25);
 	metric_observe(histogram, METRIC_VALUES("embed"), 0.5);
 	metric_observe(histogram, METRIC_VALUES("embed"), 99);
-	metric_observe(histogram, METRIC_VALUES("embed"), NAN);
+	metric_observe(histogram, METRIC_VALUES("embed"), (double)NAN);
 	assert_page(metrics, "# HELP d_seconds D.\n# TYPE d_seconds histogram\n"
 			     "d_seconds_bucket{step=\"embed\",le=\"0.005\"} 1\n"
 			     "d_seconds_bucket{step=\"embed\",le=\"1\"} 3\n"
@@ -163,10 +163,14 @@ test_numbers(void **state)
 		double value;
 		const char *text;
 	} cases[] = {
-		{ 0.1, "0.1" },	      { 1.0 / 3, "0.3333333333333333" },
-		{ 1e300, "1e+300" },  { 123456789012345, "123456789012345" },
-		{ INFINITY, "+Inf" }, { -INFINITY, "-Inf" },
-		{ NAN, "NaN" },	      { -0.5, "-0.5" },
+		{ 0.1, "0.1" },
+		{ 1.0 / 3, "0.3333333333333333" },
+		{ 1e300, "1e+300" },
+		{ 123456789012345, "123456789012345" },
+		{ (double)INFINITY, "+Inf" },
+		{ -(double)INFINITY, "-Inf" },
+		{ (double)NAN, "NaN" },
+		{ -0.5, "-0.5" },
 	};
 	struct metrics *metrics = metrics_new();
 	struct metric *gauge =
