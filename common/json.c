@@ -593,6 +593,12 @@ jw_null(struct jw *w)
 }
 
 void
+jw_js(struct jw *w, const struct js *value)
+{
+	write_value(value, false, w);
+}
+
+void
 jw_raw(struct jw *w, struct str json)
 {
 	before_value(w);

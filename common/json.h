@@ -93,7 +93,8 @@ jw_num(struct jw *w, double value,
        int digits); /* significant digits, 0 = as many as read back exactly; not finite writes null */
 void jw_bool(struct jw *w, bool value);
 void jw_null(struct jw *w);
-void jw_raw(struct jw *w, struct str json); /* must be one valid JSON value */
+void jw_js(struct jw *w, const struct js *value); /* a tree that was read */
+void jw_raw(struct jw *w, struct str json);	  /* must be one valid JSON value */
 
 void jw_kstr(struct jw *w, const char *key, struct str value);
 void jw_kcstr(struct jw *w, const char *key, const char *value);

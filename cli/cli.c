@@ -1,0 +1,192 @@
+#include "cli/cli.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "cli/args.h"
+#include "cli/text.h"
+#include "common/base/auto.h"
+#include "common/base/buf.h"
+#include "common/base/mem.h"
+#include "common/base/str.h"
+
+#define DEFAULT_URL "http://127.0.0.1:8000"
+#define MANY_ARGS SIZE_MAX
+
+atomic_bool cli_interrupted;
+
+/* clang-format off */
+const struct command commands[] = {
+	{ "", "ingest", "PATH...", 1, MANY_ARGS,
+	  "collection jobs include exclude type uri-prefix no-uri force no-wait json", cli_ingest,
+	  "send files and folders as documents",
+	  "Folders are read with everything below them; hidden files and links to folders are left out.\n"
+	  "Known endings: .txt .text .md .markdown .html .htm .xhtml .json; others are skipped and counted\n"
+	  "(see --type). A document's id is its path from the last part of PATH on: `ingest notes/work`\n"
+	  "makes `work/plan.md`, `ingest work/plan.md` makes `plan.md`. The id stays the same from run to run,\n"
+	  "and files whose content the collection already has are not sent again. Exit code 1 when a file failed.\n" },
+	{ "", "query", "TEXT", 1, 1,
+	  "collection top-k mode filter no-generate explain rerank timeout json", cli_query,
+	  "ask a question: answer, sources, timings", NULL },
+	{ "jobs", "list", "", 0, 0, "status queue job-type collection limit json", cli_jobs_list,
+	  "the newest jobs", NULL },
+	{ "jobs", "show", "ID", 1, 1, "result json", cli_jobs_show, "one job", NULL },
+	{ "jobs", "watch", "ID", 1, 1, "json", cli_jobs_watch, "follow a job until it is done",
+	  "Exit code 0 when it succeeded, 1 when it ended otherwise.\n" },
+	{ "jobs", "cancel", "ID...", 1, MANY_ARGS, "json", cli_jobs_cancel, "stop jobs", NULL },
+	{ "jobs", "retry", "ID...", 1, MANY_ARGS, "json", cli_jobs_retry, "run failed jobs again", NULL },
+	{ "queues", "list", "", 0, 0, "json", cli_queues_list, "the queues and what is in them", NULL },
+	{ "queues", "pause", "NAME", 1, 1, "json", cli_queues_pause, "stop starting jobs of a queue", NULL },
+	{ "queues", "resume", "NAME", 1, 1, "json", cli_queues_resume, "start them again", NULL },
+	{ "queues", "dead", "NAME", 1, 1, "limit json", cli_queues_dead, "the failed jobs of a queue", NULL },
+	{ "collections", "list", "", 0, 0, "json", cli_collections_list, "all collections", NULL },
+	{ "collections", "create", "NAME", 1, 1, "description json", cli_collections_create,
+	  "make a collection", NULL },
+	{ "collections", "show", "NAME", 1, 1, "json", cli_collections_show, "one collection", NULL },
+	{ "collections", "delete", "NAME", 1, 1, "yes json", cli_collections_delete,
+	  "delete a collection with its documents", NULL },
+	{ "documents", "list", "", 0, 0, "collection limit json", cli_documents_list,
+	  "documents of a collection", NULL },
+	{ "documents", "show", "ID", 1, 1, "collection json", cli_documents_show, "one document", NULL },
+	{ "documents", "delete", "ID...", 1, MANY_ARGS, "collection json", cli_documents_delete,
+	  "delete documents", NULL },
+	{ "", "health", "", 0, 0, "health-url json", cli_health, "is the engine well?", NULL },
+};
+/* clang-format on */
+const size_t command_count = ARRAY_SIZE(commands);
+
+enum cli_exit
+cli_exit_code(const struct err *err)
+{
+	int status = err->detail;
+
+	if (err->code == ERR_CANCELLED && status == 0)
+		return CLI_INTERRUPTED;
+	if (status == 0 &&
+	    (err->code == ERR_CONNECT || err->code == ERR_TIMEOUT || err->code == ERR_PROTOCOL))
+		return CLI_UNREACHABLE;
+	if (status == 429 || status == 502 || status == 503 || status == 504)
+		return CLI_UNREACHABLE;
+	if (status == 404 || status == 410)
+		return CLI_NOT_FOUND;
+	if (status >= 400 && status < 500)
+		return CLI_REFUSED;
+	return status >= 500 ? CLI_SERVER_ERROR : CLI_FAILED;
+}
+
+static void
+print_problem(struct cli *cli, const char *text)
+{
+	AUTO(buf) struct buf line = BUF_INIT(8192);
+
+	text_add_line(&line, str_of(text));
+	(void)fflush(cli->out);
+	(void)fprintf(cli->err, "ragctl: %s\n", line.data);
+}
+
+int
+cli_fail(struct cli *cli, const struct err *err)
+{
+	int code = (int)cli_exit_code(err);
+
+	print_problem(cli, code == CLI_INTERRUPTED ? "interrupted" : err->msg);
+	if (code == CLI_UNREACHABLE && err->code == ERR_CONNECT)
+		(void)fprintf(cli->err, "ragctl: is the engine running at %s? (--url, RAG_URL)\n",
+			      cli->url);
+	if (err->detail == 401)
+		(void)fputs("ragctl: give an API key with RAG_API_KEY or --key-file\n", cli->err);
+	return code;
+}
+
+static bool
+read_key(struct cli *cli, const char *path, struct err *err)
+{
+	FILE *file = fopen(path, "re");
+	size_t len = 0;
+
+	if (!file)
+		return err_errno(err, errno, "read the key file '%s'", path);
+	len = fread(cli->key_text, 1, sizeof(cli->key_text) - 1, file);
+	(void)fclose(file);
+
+	struct str key = str_trim(str_make(cli->key_text, len));
+
+	memmove(cli->key_text, key.ptr, key.len);
+	cli->key_text[key.len] = '\0';
+	cli->key = cli->key_text;
+	return key.len > 0 || err_set(err, ERR_INVALID, "the key file '%s' is empty", path);
+}
+
+static bool
+set_up(struct cli *cli, char *url, struct err *err)
+{
+	const struct cli_world *world = cli->world;
+	const char *given = cli->options.url ? cli->options.url
+			    : world->env_url ? world->env_url
+					     : DEFAULT_URL;
+	struct str base = str_trim(str_of(given));
+
+	while (str_ends(base, "/"))
+		base.len--;
+	if (!str_starts(base, "http://") && !str_starts(base, "https://"))
+		return err_set(err, ERR_INVALID,
+			       "the address '%s' does not begin with http:// or https://", given);
+	if (!str_copy(url, 2048, base))
+		return err_set(err, ERR_INVALID, "the address of the API is too long");
+	cli->url = url;
+	cli->key = cli->options.key ? cli->options.key : world->env_key ? world->env_key : "";
+	cli->color = world->out_is_terminal && !world->no_color && !cli->options.no_color;
+	if (strlen(cli->key) >= sizeof(cli->key_text))
+		return err_set(err, ERR_INVALID, "the API key is too long");
+	return !cli->options.key_file || read_key(cli, cli->options.key_file, err);
+}
+
+static int
+usage(struct cli *cli, const struct err *err)
+{
+	print_problem(cli, err->msg);
+	(void)fputs("ragctl: `ragctl --help` lists commands and options\n", cli->err);
+	return CLI_USAGE;
+}
+
+static int
+run(struct cli *cli, int argc, const char *const *argv, const char **args)
+{
+	const struct command *command = NULL;
+	const char *group = NULL;
+	char url[2048];
+	struct err err = ERR_INIT;
+
+	if (!args_parse(cli, argc, argv, args, &command, &group, &err))
+		return usage(cli, &err);
+	if (cli->options.version) {
+		(void)fprintf(cli->out, "ragctl " RAG_VERSION "\n");
+		return CLI_OK;
+	}
+	if (cli->options.help || !command) {
+		args_help(command, group, cli->out);
+		return CLI_OK;
+	}
+	if (!set_up(cli, url, &err))
+		return usage(cli, &err);
+	return command->run(cli);
+}
+
+int
+cli_main(int argc, const char *const *argv, const struct cli_world *world)
+{
+	struct cli cli = { .world = world, .out = world->out, .err = world->err };
+	const char **args = mem_array((size_t)argc + 1, sizeof(*args));
+
+	cli.options.retry_s = -1;
+	cli.options.jobs = 8;
+	cli.options.timeout_s = 120;
+	cli.options.collection = "default";
+
+	int code = run(&cli, argc, argv, args);
+
+	if (fflush(cli.out) != 0 && code == CLI_OK)
+		code = CLI_FAILED; /* nobody has seen the result */
+	mem_free(args);
+	return code;
+}

@@ -1,0 +1,262 @@
+#include <stdio.h>
+#include <string.h>
+
+#include "cli/api.h"
+#include "cli/show.h"
+#include "common/base/clock.h"
+#include "common/base/id.h"
+
+#define WAIT_S 20
+#define SNIPPET_LINES 3
+
+/* ---- asking ---- */
+
+static bool
+make_body(struct cli *cli, struct buf *body, struct err *err)
+{
+	const struct cli_options *options = &cli->options;
+	AUTO_PTR(js_free) struct js *filter = NULL;
+	struct jw w = jw_start(body);
+
+	if (options->filter && !js_parse(str_of(options->filter), &filter, err))
+		return err_wrap(err, "--filter");
+	jw_obj(&w);
+	jw_kcstr(&w, "query", cli->args[0]);
+	if (options->top_k > 0)
+		jw_kint(&w, "top_k", options->top_k);
+	if (options->mode)
+		jw_kcstr(&w, "mode", options->mode);
+	if (filter) {
+		jw_key(&w, "filter");
+		jw_js(&w, filter);
+	}
+	if (options->no_generate)
+		jw_kbool(&w, "generate", false);
+	if (options->explain)
+		jw_kbool(&w, "explain", true);
+	if (options->rerank)
+		jw_kbool(&w, "rerank", true);
+	jw_end(&w);
+	return buf_check(body, "the question", err);
+}
+
+/* The job's end as an error; a succeeded job is none. */
+static bool
+check_outcome(const struct js *job, struct err *err)
+{
+	AUTO(buf) struct buf why = BUF_INIT(4096);
+	struct str status = show_text(job, "status");
+	const struct js *error = show_member(job, "error");
+
+	if (str_eq_c(status, "succeeded"))
+		return true;
+	if (error)
+		api_problem_text(error, &why);
+	return err_set(err, ERR_INTERNAL, "the query " STR_FMT "%s%s", STR_ARG(status),
+		       why.len > 0 ? ": " : "", why.data);
+}
+
+/* Waits for the job and fetches its result. */
+static bool
+await_result(struct api *api, struct str id, int64_t deadline, struct js **out, struct err *err)
+{
+	AUTO(buf) struct buf path = BUF_INIT(1024);
+
+	buf_add_str(&path, "/api/v1/jobs/");
+	api_add_encoded(&path, id);
+	for (;;) {
+		AUTO_PTR(js_free) struct js *job = NULL;
+		struct api_call call = { .method = "GET", .path = path.data };
+		int left = clock_left_ms(deadline);
+		int64_t start = clock_mono_ms();
+
+		call.prefer_wait_s = left / 1000 < WAIT_S ? left / 1000 + 1 : WAIT_S;
+		if (!api_json(api, &call, &job, err))
+			return false;
+		if (show_bool(job, "done")) {
+			buf_add_str(&path, "/result");
+			return check_outcome(job, err) && api_get(api, path.data, out, err);
+		}
+		if (clock_left_ms(deadline) == 0)
+			return err_set(err, ERR_TIMEOUT,
+				       "no result within the time given; the job goes on: ragctl "
+				       "jobs watch " STR_FMT,
+				       STR_ARG(id));
+		if (clock_mono_ms() - start < 500 && !api_pause(300, err))
+			return false;
+	}
+}
+
+static bool
+ask_server(struct cli *cli, struct js **out, struct err *err)
+{
+	AUTO(api) struct api api;
+	AUTO(buf) struct buf path = BUF_INIT(1024);
+	AUTO(buf) struct buf body = BUF_INIT(1 << 20);
+	AUTO_PTR(js_free) struct js *answer = NULL;
+	int64_t timeout_s = cli->options.timeout_s;
+	int64_t deadline = clock_mono_ms() + 1000 * timeout_s;
+	char key[ID_ULID_BYTES];
+
+	id_ulid(key);
+	buf_add_str(&path, "/api/v1/collections/");
+	api_add_encoded(&path, str_of(cli->options.collection));
+	buf_add_str(&path, "/query");
+	if (!make_body(cli, &body, err) || !api_open(&api, cli, err))
+		return false;
+
+	struct api_call call = { .method = "POST",
+				 .path = path.data,
+				 .body = str_make(body.data, body.len),
+				 .idempotency_key = key,
+				 .prefer_wait_s = timeout_s < WAIT_S ? (int)timeout_s : WAIT_S };
+
+	if (!api_json(&api, &call, &answer, err))
+		return false;
+	/* the result itself, or the job that will have it */
+	if (!show_member(answer, "status")) {
+		*out = TAKE(answer);
+		return true;
+	}
+	return await_result(&api, show_text(answer, "id"), deadline, out, err);
+}
+
+/* ---- showing ---- */
+
+static void
+print_snippet(struct cli *cli, struct str text)
+{
+	AUTO(buf) struct buf line = BUF_INIT(1 << 20);
+	AUTO(buf) struct buf wrapped = BUF_INIT(1 << 20);
+	struct str rest, one;
+	size_t columns = (size_t)cli->world->columns;
+
+	text_add_line(&line, text);
+	text_add_wrapped(&wrapped, str_make(line.data, line.len), columns, 5);
+	rest = str_make(wrapped.data, wrapped.len);
+	for (int i = 0; i < SNIPPET_LINES && str_split(&rest, '\n', &one); i++)
+		(void)fprintf(cli->out, STR_FMT "%s\n", STR_ARG(one),
+			      i + 1 == SNIPPET_LINES && rest.len > 0 ? " …" : "");
+}
+
+static void
+print_source(struct cli *cli, const struct js *source, int64_t number)
+{
+	AUTO(buf) struct buf head = BUF_INIT(1 << 20);
+	struct str title = show_text(source, "title"), uri = show_text(source, "uri");
+	struct str heading = show_text(source, "heading");
+	const struct js *score = show_member(source, "score");
+
+	buf_printf(&head, "[%lld] ", (long long)number);
+	text_add_line(&head, title.len > 0 ? title : show_text(source, "document_id"));
+	if (heading.len > 0 && !str_eq(heading, title)) {
+		buf_add_str(&head, " > ");
+		text_add_line(&head, heading);
+	}
+	if (js_is(score, JS_REAL) || js_is(score, JS_INT))
+		buf_printf(&head, "  (%.3f)", js_number(score));
+	(void)fprintf(cli->out, "%s\n", head.data);
+	if (uri.len > 0) {
+		buf_clear(&head);
+		text_add_line(&head, uri);
+		(void)fprintf(cli->out, "     %s\n", head.data);
+	}
+	print_snippet(cli, show_text(source, "text"));
+}
+
+static void
+print_sources(struct cli *cli, const char *heading, const struct js *sources)
+{
+	if (!js_is(sources, JS_ARRAY) || js_len(sources) == 0)
+		return;
+	(void)fputc('\n', cli->out);
+	show_heading(cli, heading);
+	for (size_t i = 0; i < js_len(sources); i++) {
+		const struct js *source = js_at(sources, i);
+
+		print_source(cli, source, show_int(source, "n", (int64_t)i + 1));
+	}
+}
+
+static void
+print_timings(struct cli *cli, const struct js *result)
+{
+	AUTO(buf) struct buf line = BUF_INIT(4096);
+	AUTO(buf) struct buf model = BUF_INIT(4096);
+	const struct js *timings = show_member(result, "timings_ms");
+	int parts = 0;
+
+	if (!js_is(timings, JS_OBJECT))
+		return;
+	buf_printf(&line, "%lld ms", (long long)show_int(timings, "total", 0));
+	for (const struct js_iter *it = js_first(timings); it; it = js_next(timings, it)) {
+		if (str_eq_c(js_iter_key(it), "total") || js_is(js_iter_value(it), JS_NULL))
+			continue;
+		buf_add_str(&line, parts++ > 0 ? ", " : " (");
+		text_add_line(&line, js_iter_key(it));
+		buf_printf(&line, " %lld", (long long)show_int(timings, js_iter_key(it).ptr, 0));
+	}
+	if (parts > 0)
+		buf_add_char(&line, ')');
+	if (show_bool(result, "cached"))
+		buf_add_str(&line, ", from the cache");
+	text_add_line(&model, show_text(result, "model"));
+	if (model.len > 0)
+		buf_printf(&line, ", %s", model.data);
+	(void)fprintf(cli->out, "\n%s\n", line.data);
+}
+
+static void
+print_warnings(struct cli *cli, const struct js *warnings)
+{
+	for (size_t i = 0; js_is(warnings, JS_ARRAY) && i < js_len(warnings); i++) {
+		AUTO(buf) struct buf why = BUF_INIT(4096);
+		AUTO(buf) struct buf line = BUF_INIT(4096);
+
+		if (js_is(js_at(warnings, i), JS_STRING))
+			buf_add_str(&why, js_str(js_at(warnings, i)).ptr);
+		else
+			api_problem_text(js_at(warnings, i), &why);
+		text_add_line(&line, str_make(why.data, why.len));
+		(void)fprintf(cli->err, "warning: %s\n", line.data);
+	}
+}
+
+static void
+print_result(struct cli *cli, const struct js *result)
+{
+	AUTO(buf) struct buf text = BUF_INIT(8 << 20);
+	const struct js *answer = show_member(result, "answer");
+	const struct js *cited = show_member(result, "citations");
+	const struct js *found = show_member(result, "results");
+
+	if (js_is(answer, JS_STRING)) {
+		text_add_wrapped(&text, js_str(answer), (size_t)cli->world->columns, 0);
+		(void)fputs(text.data, cli->out);
+	}
+	print_sources(cli, "Sources", cited);
+	print_sources(cli, "Retrieved", found);
+	if (!js_is(answer, JS_STRING) && (!js_is(found, JS_ARRAY) || js_len(found) == 0))
+		(void)fputs("nothing found\n", cli->out);
+	print_warnings(cli, show_member(result, "warnings"));
+	if (!cli->options.quiet)
+		print_timings(cli, result);
+}
+
+int
+cli_query(struct cli *cli)
+{
+	AUTO_PTR(js_free) struct js *result = NULL;
+	struct err err = ERR_INIT;
+
+	if (!ask_server(cli, &result, &err)) {
+		bool usage = err.code == ERR_MALFORMED && err.detail == 0;
+
+		return usage ? (cli_fail(cli, &err), CLI_USAGE) : cli_fail(cli, &err);
+	}
+	if (cli->options.json)
+		show_json(cli, result);
+	else
+		print_result(cli, result);
+	return CLI_OK;
+}
