@@ -1,0 +1,15 @@
+-- forget: removes the record of one final job.
+-- KEYS  job payload result stat done dead
+-- ARGV  id
+-- Reply 'OK' | 'NONE' | 'CONFLICT' (not final)
+-- Repeated: NONE. Out of memory: ZREM and DEL are allowed.
+local f = redis.call('HMGET', KEYS[1], 'status', 'in_bytes', 'out_bytes')
+local status = f[1]
+if not status then return 'NONE' end
+if status ~= 'succeeded' and status ~= 'failed' and status ~= 'cancelled' and status ~= 'expired' then return 'CONFLICT' end
+redis.call('ZREM', KEYS[5], ARGV[1])
+redis.call('ZREM', KEYS[6], ARGV[1])
+redis.call('DEL', KEYS[1], KEYS[2], KEYS[3])
+redis.call('HINCRBY', KEYS[4], 'in_bytes', -tonumber(f[2]))
+redis.call('HINCRBY', KEYS[4], 'out_bytes', -tonumber(f[3]))
+return 'OK'

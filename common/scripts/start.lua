@@ -1,0 +1,51 @@
+-- start: a delivered entry becomes a running job; hands out the epoch, the payload and the record.
+-- KEYS  ready job payload stat done paused
+-- ARGV  group consumer entry id channel
+-- Reply {'SKIP'} (the entry is gone) | {'PAUSED'} (put back as a new entry, uncharged) | {'OK', epoch, payload, record}
+-- Repeated by the same consumer for the same entry: the same epoch again (the first answer was lost).
+-- Out of memory: begins with a write that Redis allows then.
+local ready, job, group, consumer, entry, id = KEYS[1], KEYS[2], ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+redis.call('HDEL', job, '-')
+local function drop()
+	redis.call('XACK', ready, group, entry)
+	redis.call('XDEL', ready, entry)
+end
+local f = redis.call('HMGET', job, 'status', 'entry', 'worker', 'epoch', 'expires', 'in_bytes')
+local status = f[1]
+if not status or f[2] ~= entry then
+	drop()
+	return { 'SKIP' }
+end
+if status == 'running' or status == 'cancelling' then
+	if f[3] ~= consumer then return { 'SKIP' } end
+	return { 'OK', tonumber(f[4]), redis.call('GET', KEYS[3]), redis.call('HGETALL', job) }
+end
+if status ~= 'queued' then
+	drop()
+	return { 'SKIP' }
+end
+if redis.call('EXISTS', KEYS[6]) == 1 then
+	drop()
+	redis.call('HSET', job, 'entry', redis.call('XADD', ready, '*', 'j', id))
+	return { 'PAUSED' }
+end
+local t = redis.call('TIME')
+local now = t[1] * 1000 + math.floor(t[2] / 1000)
+local version = redis.call('HINCRBY', job, 'version', 1)
+if tonumber(f[5]) > 0 and now >= tonumber(f[5]) then
+	drop()
+	redis.call('DEL', KEYS[3])
+	redis.call('HINCRBY', KEYS[4], 'in_bytes', -tonumber(f[6]))
+	redis.call('HSET', job, 'status', 'expired', 'entry', '', 'in_bytes', 0, 'updated', now, 'finished', now)
+	redis.call('ZADD', KEYS[5], now, id)
+	redis.call('HINCRBY', KEYS[4], 'finished', 1)
+	redis.call('PUBLISH', ARGV[5], id .. ' ' .. version)
+	return { 'SKIP' }
+end
+redis.call('XCLAIM', ready, group, consumer, 0, entry, 'JUSTID')
+local epoch = redis.call('HINCRBY', job, 'epoch', 1)
+redis.call('HINCRBY', job, 'starts', 1)
+redis.call('HSET', job, 'status', 'running', 'worker', consumer, 'started', now, 'updated', now, 'due', 0,
+	'stage', '', 'pdone', 0, 'ptotal', 0)
+redis.call('PUBLISH', ARGV[5], id .. ' ' .. version)
+return { 'OK', epoch, redis.call('GET', KEYS[3]), redis.call('HGETALL', job) }
