@@ -6,7 +6,8 @@
  *	HEAD	its first byte is there		header_timeout_ms from that byte; then 408
  *	HANDLER	the handler runs		its own business
  *	BODY	the handler asked for the body	body_timeout_ms from the first ask; then ERR_REQUEST_TIMEOUT
- *	ANSWER	one sendmsg of head and body	body_timeout_ms, and more for long bodies; then closed
+ *	ANSWER	one sendmsg of head and body	body_timeout_ms without a byte taken, or slower
+ *						than SLOWEST_READER on the whole; then closed
  *	DRAIN	what the handler left unread	DRAIN_MS and DRAIN_MAX_BYTES; then closed
  *	LINGER	after the last answer		DRAIN_MS, LINGER_MAX_BYTES, so that the client reads the answer before the reset
  *
@@ -26,7 +27,6 @@
 #include <errno.h>
 #include <poll.h>
 #include <string.h>
-#include <time.h>
 
 #include <sys/ioctl.h>
 #include <sys/socket.h>
@@ -50,7 +50,7 @@
 #define IDLE_SLICE_MS 50
 #define CHUNK_LINE_MAX 256 /* size and extensions */
 #define TRAILER_MAX 64	   /* lines */
-#define SLOWEST_READER 32  /* bytes per millisecond that a client must take of an answer */
+#define SLOWEST_READER 64  /* bytes per millisecond that a client must take of an answer */
 
 enum body_kind { BODY_NONE, BODY_LENGTH, BODY_CHUNKED };
 
@@ -180,8 +180,14 @@ send_all(struct http_conn *conn, struct iovec *parts, size_t count, int64_t dead
 		if (sent < 0) {
 			if (errno == EINTR)
 				continue;
-			if ((errno != EAGAIN && errno != EWOULDBLOCK) ||
-			    wait_fd(conn, POLLOUT, deadline_ms, false) != IO_OK)
+			if (errno != EAGAIN && errno != EWOULDBLOCK)
+				return false;
+
+			int64_t stalled_ms = clock_mono_ms() + conn->shared->opts.body_timeout_ms;
+
+			if (wait_fd(conn, POLLOUT,
+				    stalled_ms < deadline_ms ? stalled_ms : deadline_ms,
+				    false) != IO_OK)
 				return false;
 			continue;
 		}
@@ -198,20 +204,22 @@ send_all(struct http_conn *conn, struct iovec *parts, size_t count, int64_t dead
 	return true;
 }
 
-/* IMF-fixdate of RFC 9110 5.6.7, whatever the locale. */
+/* IMF-fixdate of RFC 9110 5.6.7, whatever the locale, and without the lock of gmtime_r. */
 static void
 add_date(struct buf *out)
 {
-	static const char days[7][4] = { "Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat" };
+	static const char days[7][4] = { "Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed" };
 	static const char months[12][4] = { "Jan", "Feb", "Mar", "Apr", "May", "Jun",
 					    "Jul", "Aug", "Sep", "Oct", "Nov", "Dec" };
-	time_t now = (time_t)(clock_unix_ms() / 1000);
-	struct tm tm = { 0 };
+	int64_t now_ms = clock_unix_ms();
+	char iso[CLOCK_ISO_BYTES];
 
-	gmtime_r(&now, &tm);
-	buf_printf(out, "Date: %s, %02d %s %04d %02d:%02d:%02d GMT\r\n", days[tm.tm_wday % 7],
-		   tm.tm_mday, months[tm.tm_mon % 12], tm.tm_year + 1900, tm.tm_hour, tm.tm_min,
-		   tm.tm_sec);
+	clock_format_iso(iso, now_ms); /* 2026-11-23T07:00:00.123Z */
+
+	int month = (iso[5] - '0') * 10 + (iso[6] - '0') - 1;
+
+	buf_printf(out, "Date: %s, %.2s %s %.4s %.8s GMT\r\n", days[now_ms / 86400000 % 7], iso + 8,
+		   months[month], iso, iso + 11);
 }
 
 /* Whatever a caller put into it, a value stays on its line. */
@@ -260,6 +268,7 @@ send_answer(struct http_conn *conn, const struct http_answer *answer)
 
 	conn->answered = true;
 	conn->close = conn->close || answer->close || is_last(conn);
+	buf_reserve(&head, 512);
 	buf_printf(&head, "HTTP/1.1 %d %s\r\n", answer->status, http_status_text(answer->status));
 	add_date(&head);
 	if (has_body && answer->content_type)
@@ -620,7 +629,10 @@ wait_request(struct http_conn *conn)
 	for (;;) {
 		int64_t slice_ms = clock_mono_ms() + IDLE_SLICE_MS;
 		bool last = conn->requests == 0 || slice_ms >= deadline_ms;
-		enum io io = fill(conn, last ? deadline_ms : slice_ms, true);
+		enum io io = wait_fd(conn, POLLIN, last ? deadline_ms : slice_ms, true);
+
+		if (io == IO_OK)
+			io = fill(conn, deadline_ms, true);
 
 		skip_empty_lines(conn);
 		if (conn->len > 0)

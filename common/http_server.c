@@ -51,14 +51,17 @@
  * (mg_get_request_info wants a request). So the address is found where civetweb has put it:
  * mg_set_user_connection_data writes into the field conn_data of the public struct mg_request_info, which
  * lies inside the connection; the place where the mark appears and disappears gives the struct, for every
- * version and build. The socket is then the one descriptor of this process with that peer and our port. It
+ * version and build (http_server_start tries it on a connection to itself). The socket is then the one descriptor of this process with that peer and our port. It
  * is duplicated for our use, so that no mistake could ever read from a descriptor that has a new owner.
  */
 #include "common/http_server.h"
 
 #include <assert.h>
+#include <dirent.h>
 #include <errno.h>
+#include <limits.h>
 #include <netdb.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdalign.h>
 #include <stdio.h>
@@ -72,19 +75,22 @@
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 
-#include "common/base/auto.h"
 #include "common/base/mem.h"
 #include "common/http_conn.h"
 
 #define INFO_SEARCH_BYTES 1024 /* struct mg_request_info begins within them */
 #define BACKLOG "511"
 #define QUEUE_EXTRA 64 /* accepted connections that wait for a thread */
+#define SELF_CHECK_MS 5000
+#define FD_MARGIN 64 /* descriptors above the highest seen that are tried, too */
 
 struct http_server {
 	struct http_shared shared;
 	struct mg_context *ctx; /* owned */
 	int port;
 	struct sockaddr_storage address; /* as bound */
+	atomic_int top_fd;		 /* sockets are below it, as far as is known */
+	atomic_bool blind;		 /* connections do not show their address */
 };
 
 /* mg_init_library and mg_exit_library count, but not atomically. */
@@ -166,30 +172,67 @@ is_listener(int fd, const struct sockaddr_storage *address)
 
 /* ---- civetweb's callbacks ---- */
 
+/* Looks in [from, to); -1 when it is not there. */
+static int
+search_range(const struct mg_request_info *info, int from, int to)
+{
+	for (int fd = from; fd < to; fd++)
+		if (is_connection(fd, info))
+			return fd;
+	return -1;
+}
+
+/*
+ * Numbers are given out from below, so the range in use is looked through first. Whoever is not found
+ * there has a high number, or has reset the connection already (then it has no peer any more): the list of
+ * all descriptors tells, since counting up to the limit may take a million calls.
+ */
+static int
+find_socket(struct http_server *server, const struct mg_request_info *info)
+{
+	int top = atomic_load(&server->top_fd), fd = search_range(info, 0, top);
+	DIR *dir = fd < 0 ? opendir("/proc/self/fd") : NULL;
+
+	for (struct dirent *entry = NULL; dir && fd < 0 && (entry = readdir(dir)) != NULL;) {
+		int64_t number = 0;
+
+		if (str_to_i64(str_of(entry->d_name), top, INT_MAX - FD_MARGIN, &number) &&
+		    is_connection((int)number, info))
+			fd = (int)number;
+	}
+	if (dir)
+		closedir(dir);
+	while (fd >= top - FD_MARGIN / 2 &&
+	       !atomic_compare_exchange_weak(&server->top_fd, &top, fd + FD_MARGIN))
+		;
+	return fd;
+}
+
 static int
 on_connection(const struct mg_connection *mg, void **conn_data)
 {
 	struct http_server *server = mg_get_user_data(mg_get_context(mg));
 	const struct mg_request_info *info = find_info(mg);
-	long limit = sysconf(_SC_OPEN_MAX);
 
 	*conn_data = NULL;
-	if (!info)
-		return 0; /* no byte is ever answered: on_request refuses */
-	for (int fd = 0; fd < limit; fd++) {
-		if (!is_connection(fd, info))
-			continue;
-
-		int own = fcntl(fd, F_DUPFD_CLOEXEC, 0);
-
-		if (own < 0) {
-			shutdown(fd, SHUT_RDWR);
-		} else {
-			http_conn_serve(&server->shared, own, info->remote_addr);
-			close(own);
-		}
-		break;
+	if (!info) { /* self_check tells: this never happens to a client */
+		atomic_store(&server->blind, true);
+		return 0;
 	}
+
+	int fd = find_socket(server, info);
+
+	if (fd < 0)
+		return 0; /* the client is gone */
+
+	int own = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+
+	if (own < 0) {
+		shutdown(fd, SHUT_RDWR);
+		return 0;
+	}
+	http_conn_serve(&server->shared, own, info->remote_addr);
+	close(own);
 	return 0;
 }
 
@@ -321,6 +364,37 @@ start_library(struct http_server *server, const char *ports, struct err *err)
 	return true;
 }
 
+/*
+ * One connection to ourselves that ends at once. When it has been served, the way from civetweb's
+ * connections to their sockets works with the library that is installed.
+ */
+static bool
+self_check(const struct http_server *server, struct err *err)
+{
+	struct sockaddr_storage to = server->address;
+	struct sockaddr_in *v4 = (void *)&to;
+	struct sockaddr_in6 *v6 = (void *)&to;
+	struct pollfd pfd = { .fd = socket(to.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0),
+			      .events = POLLIN };
+
+	if (to.ss_family == AF_INET && v4->sin_addr.s_addr == htonl(INADDR_ANY))
+		v4->sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	else if (to.ss_family == AF_INET6 && IN6_IS_ADDR_UNSPECIFIED(&v6->sin6_addr))
+		v6->sin6_addr = in6addr_loopback;
+	if (pfd.fd < 0)
+		return err_errno(err, errno, "open a socket for the %s listener",
+				 server->shared.opts.name);
+	if (connect(pfd.fd, (struct sockaddr *)&to, sizeof(to)) == 0) {
+		shutdown(pfd.fd, SHUT_WR);
+		poll(&pfd, 1, SELF_CHECK_MS); /* until it is closed, by whomever */
+	}
+	close(pfd.fd);
+	if (atomic_load(&server->blind))
+		return err_set(err, ERR_INTERNAL, "cannot serve HTTP with civetweb %s: %s",
+			       mg_version(), "its connections do not show their peers");
+	return true;
+}
+
 bool
 http_server_start(const struct http_server_opts *opts, struct http_server **out, struct err *err)
 {
@@ -339,6 +413,7 @@ http_server_start(const struct http_server_opts *opts, struct http_server **out,
 	struct http_server *server = mem_alloc(sizeof(*server));
 
 	server->shared.opts = *opts;
+	atomic_store(&server->top_fd, FD_MARGIN);
 	server->shared.stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (server->shared.stop_fd < 0) {
 		err_errno(err, errno, "make the stop signal of the %s listener", opts->name);
@@ -356,6 +431,10 @@ http_server_start(const struct http_server_opts *opts, struct http_server **out,
 	else
 		((struct sockaddr_in *)(void *)&address)->sin_port = htons((uint16_t)bound.port);
 	server->address = address;
+	if (!self_check(server, err)) {
+		http_server_stop(server);
+		return false;
+	}
 	*out = server;
 	return true;
 }
@@ -370,14 +449,15 @@ http_server_port(const struct http_server *server)
 static void
 shut_listener(const struct http_server *server)
 {
-	long limit = sysconf(_SC_OPEN_MAX);
+	DIR *dir = opendir("/proc/self/fd");
+	int64_t fd = 0;
 
-	for (int fd = 0; fd < limit; fd++) {
-		if (is_listener(fd, &server->address)) {
-			shutdown(fd, SHUT_RDWR);
-			return;
-		}
-	}
+	for (struct dirent *entry = NULL; dir && (entry = readdir(dir)) != NULL;)
+		if (str_to_i64(str_of(entry->d_name), 0, INT_MAX, &fd) &&
+		    is_listener((int)fd, &server->address))
+			shutdown((int)fd, SHUT_RDWR);
+	if (dir)
+		closedir(dir);
 }
 
 void

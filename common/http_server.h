@@ -1,12 +1,15 @@
 /*
  * http_server: a listener that hands each request to one function; the door of civetweb.
  *
- * civetweb keeps one thread per open connection, and Debian's builds have traps (measured; see
- * docs/architecture.md). The answers live here: total deadlines for headers and body, at most N requests
- * and T ms per connection (then "Connection: close"), Content-Length together with Transfer-Encoding or
- * twice refused with 400 and close, Expect: 100-continue answered before the body is read, bodies capped
- * (413 and close), one write per answer with tcp_nodelay, no files, no directory listings, no CGI, no
- * TLS (put nginx in front). Paths come undecoded; http_path_decode does one segment.
+ * civetweb listens and keeps one thread per open connection; its traps, and the answers, are the essay of
+ * http_server.c. What a client meets: total deadlines for headers and body (408), at most N requests and
+ * T ms per connection (then "Connection: close"; 100 ms when all threads are taken), Content-Length
+ * together with Transfer-Encoding or twice refused (400), 100 header fields and max_header_bytes (431),
+ * Expect: 100-continue answered before the body is read, bodies capped (413), one write per answer, no
+ * files, no directory listings, no CGI, no TLS (put a proxy in front). What is refused before a handler sees
+ * it is a problem document, and closes.
+ * Paths come undecoded ("//" and ".." are left as they are); http_path_decode does one segment. Absolute
+ * targets are cut to their path; "OPTIONS *" is answered here; any method token reaches the handler.
  * The handler is called on the connection's thread, for many requests at once.
  */
 #ifndef RAG_COMMON_HTTP_SERVER_H
@@ -54,7 +57,8 @@ struct http_server_opts {
 bool http_server_start(const struct http_server_opts *opts, struct http_server **out,
 		       struct err *err);
 int http_server_port(const struct http_server *server); /* the bound one */
-/* Stops accepting, lets requests in progress end, joins all threads. */
+/* Stops accepting, closes idle connections, lets requests in progress end (a body that is still coming, or
+ * an answer that is not taken, has one more second), joins all threads. */
 void http_server_stop(struct http_server *server); /* NULL is fine */
 
 /* Splits "host:port" (IPv6 in brackets); ERR_CONFIG. *out_loopback: 127.0.0.0/8, ::1 or localhost. */
@@ -66,8 +70,10 @@ bool http_listen_parse(const char *listen, char host[256], int *out_port, bool *
 /* Header by name, any case; false when absent. Borrowed for the call. */
 bool http_header(const struct http_request *request, const char *name, struct str *out);
 
-/* The whole body, at most max_bytes (ERR_TOO_LARGE, ERR_REQUEST_TIMEOUT for a trickled one, ERR_MALFORMED for
- * a cut one). Sends "100 Continue" first when asked for. Arena memory (its cap must allow it), so several calls give the same body. */
+/* The whole body, at most max_bytes (ERR_TOO_LARGE, ERR_REQUEST_TIMEOUT for a trickled one,
+ * ERR_MALFORMED for a cut one; the connection then closes after the answer). Sends "100 Continue" first when
+ * asked for. Arena memory of the first call (its cap must allow it), so several calls give the same body. A body
+ * that is not asked for is read away or the connection closed: it is never taken for a request. */
 bool http_body(const struct http_request *request, size_t max_bytes, struct arena *arena,
 	       struct str *out_body, struct err *err);
 
@@ -106,7 +112,7 @@ void http_answer_header(struct http_answer *answer, const char *name, const char
 /* One write: status line, Date, Content-Length, Connection, the headers, the body (none for HEAD, 204, 304). */
 void http_answer_send(const struct http_request *request, const struct http_answer *answer);
 
-/* True while the peer has not closed (for waits). */
+/* True while the peer has not closed, or half closed (for waits). */
 bool http_peer_alive(const struct http_request *request);
 
 const char *http_status_text(int status);
