@@ -24,8 +24,8 @@ else
 		redis.call('ZREM', KEYS[6], id)
 	end
 	redis.call('DEL', KEYS[3], KEYS[4])
-	redis.call('HINCRBY', stat, 'in_bytes', -tonumber(f[3]))
-	redis.call('HINCRBY', stat, 'out_bytes', -tonumber(f[4]))
+	redis.call('HINCRBY', stat, 'in_bytes', 0 - tonumber(f[3]))
+	redis.call('HINCRBY', stat, 'out_bytes', 0 - tonumber(f[4]))
 	redis.call('HINCRBY', stat, 'finished', 1)
 	redis.call('HSET', job, 'status', 'cancelled', 'cancel', 1, 'entry', '', 'due', 0, 'in_bytes', 0, 'out_bytes', 0,
 		'finished', now, 'updated', now)

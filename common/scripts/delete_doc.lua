@@ -29,8 +29,8 @@ if existed == 1 then
 	local t = redis.call('TIME')
 	redis.call('HINCRBY', meta, 'epoch', 1)
 	redis.call('HINCRBY', meta, 'documents', -1)
-	redis.call('HINCRBY', meta, 'chunks', -(tonumber(d[2]) or 0))
-	redis.call('HINCRBY', meta, 'bytes', -(tonumber(d[3]) or 0))
+	redis.call('HINCRBY', meta, 'chunks', 0 - (tonumber(d[2]) or 0))
+	redis.call('HINCRBY', meta, 'bytes', 0 - (tonumber(d[3]) or 0))
 	redis.call('HSET', meta, 'updated', string.format('%.0f', t[1] * 1000 + math.floor(t[2] / 1000)))
 end
 return { 'OK', seq, existed }

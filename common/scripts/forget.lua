@@ -10,6 +10,6 @@ if status ~= 'succeeded' and status ~= 'failed' and status ~= 'cancelled' and st
 redis.call('ZREM', KEYS[5], ARGV[1])
 redis.call('ZREM', KEYS[6], ARGV[1])
 redis.call('DEL', KEYS[1], KEYS[2], KEYS[3])
-redis.call('HINCRBY', KEYS[4], 'in_bytes', -tonumber(f[2]))
-redis.call('HINCRBY', KEYS[4], 'out_bytes', -tonumber(f[3]))
+redis.call('HINCRBY', KEYS[4], 'in_bytes', 0 - tonumber(f[2]))
+redis.call('HINCRBY', KEYS[4], 'out_bytes', 0 - tonumber(f[3]))
 return 'OK'

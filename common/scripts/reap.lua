@@ -43,7 +43,7 @@ for i = 0, (#ARGV - 8) / 3 - 1 do
 			reaped = reaped + 1
 			if status == 'cancelling' then
 				redis.call('DEL', payload)
-				redis.call('HINCRBY', stat, 'in_bytes', -tonumber(f[5]))
+				redis.call('HINCRBY', stat, 'in_bytes', 0 - tonumber(f[5]))
 				redis.call('HSET', job, 'in_bytes', 0)
 				finish(job, id, 'cancelled', done)
 			elseif starts >= tonumber(f[4]) then

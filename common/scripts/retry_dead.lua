@@ -13,7 +13,7 @@ local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
 redis.call('ZREM', KEYS[6], id)
 redis.call('DEL', KEYS[4])
-redis.call('HINCRBY', KEYS[5], 'out_bytes', -tonumber(f[2]))
+redis.call('HINCRBY', KEYS[5], 'out_bytes', 0 - tonumber(f[2]))
 redis.call('HSET', job, 'status', 'queued', 'starts', 0, 'failures', 0, 'outages', 0, 'error', '', 'out_bytes', 0, 'finished', 0,
 	'expires', 0, 'updated', now, 'entry', redis.call('XADD', KEYS[1], '*', 'j', id))
 local version = redis.call('HINCRBY', job, 'version', 1)

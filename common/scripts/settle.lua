@@ -37,7 +37,7 @@ local function keep_result(ttl_ms)
 end
 local function drop_payload()
 	redis.call('DEL', KEYS[3])
-	redis.call('HINCRBY', stat, 'in_bytes', -tonumber(f[6]))
+	redis.call('HINCRBY', stat, 'in_bytes', 0 - tonumber(f[6]))
 	redis.call('HSET', job, 'in_bytes', 0)
 end
 

@@ -35,7 +35,7 @@ local version = redis.call('HINCRBY', job, 'version', 1)
 if tonumber(f[5]) > 0 and now >= tonumber(f[5]) then
 	drop()
 	redis.call('DEL', KEYS[3])
-	redis.call('HINCRBY', KEYS[4], 'in_bytes', -tonumber(f[6]))
+	redis.call('HINCRBY', KEYS[4], 'in_bytes', 0 - tonumber(f[6]))
 	redis.call('HSET', job, 'status', 'expired', 'entry', '', 'in_bytes', 0, 'updated', now, 'finished', now)
 	redis.call('ZADD', KEYS[5], now, id)
 	redis.call('HINCRBY', KEYS[4], 'finished', 1)

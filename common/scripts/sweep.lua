@@ -24,8 +24,8 @@ for i = 0, #ARGV - 4 do
 		local f = redis.call('HMGET', job, 'in_bytes', 'out_bytes')
 		redis.call('ZREM', set, id)
 		redis.call('DEL', job, payload, result)
-		redis.call('HINCRBY', KEYS[3], 'in_bytes', -tonumber(f[1] or 0))
-		redis.call('HINCRBY', KEYS[3], 'out_bytes', -tonumber(f[2] or 0))
+		redis.call('HINCRBY', KEYS[3], 'in_bytes', 0 - tonumber(f[1] or 0))
+		redis.call('HINCRBY', KEYS[3], 'out_bytes', 0 - tonumber(f[2] or 0))
 		swept = swept + 1
 	end
 end

@@ -215,6 +215,31 @@ test_bad_commits(void **state)
 
 /* ---- deletes ---- */
 
+/* Lua's -0 is no number for Redis: what was counted as 0 bytes must be taken off, too. */
+static void
+test_delete_of_no_bytes(void **state)
+{
+	struct catalog_fixture *f = *state;
+	enum catalog_commit_result result;
+	char old[CATALOG_GEN_BYTES];
+	struct err err = ERR_INIT;
+	bool existed;
+
+	fixture_collection(f);
+	const struct catalog_commit commit = { .uid = fixture_uid(f),
+					       .document_id = STR("d"),
+					       .job_id = STR("j"),
+					       .seq = fixture_accept(f, "d", "j"),
+					       .epoch = 1,
+					       .chunks = 1 };
+
+	assert_true(catalog_commit(f->redis, &commit, &result, old, &err));
+	assert_int_equal(fixture_counters(f).chunks, 1);
+	(void)fixture_delete(f, "d", "del", &existed);
+	assert_true(existed);
+	counters_are(f, 0, 0);
+}
+
 static void
 test_delete_during_ingest(void **state)
 {
@@ -1030,6 +1055,7 @@ main(void)
 		cmocka_unit_test(test_stale_worker),
 		cmocka_unit_test(test_repeated_commit),
 		cmocka_unit_test(test_bad_commits),
+		cmocka_unit_test(test_delete_of_no_bytes),
 		cmocka_unit_test(test_delete_during_ingest),
 		cmocka_unit_test(test_recreate_after_delete),
 		cmocka_unit_test(test_dead_job_commits_in_its_place),
