@@ -4,6 +4,7 @@
  */
 #include "jobs/handler.h"
 
+#include "common/base/log.h"
 #include "common/catalog.h"
 #include "jobs/spec/spec.h"
 
@@ -15,8 +16,7 @@ delete_document(struct job_context *context, const struct delete_payload *payloa
 
 	if (!job_step(context, "delete", 1, err) ||
 	    !store->ops->remove_older(store, payload->uid, payload->document_id, payload->seq,
-				      str_make(NULL, 0), err) ||
-	    !catalog_release(context->env->redis, payload->uid, str_of(context->job->id), err))
+				      str_make(NULL, 0), err))
 		return err_wrap(err, "delete document");
 	return true;
 }
@@ -38,6 +38,19 @@ delete_collection(struct job_context *context, const struct delete_payload *payl
 			return err_wrap(err, "delete collection");
 	}
 	return true;
+}
+
+void
+after_delete(const struct job_env *env, const struct job *job, struct str bytes)
+{
+	struct delete_payload payload = { 0 };
+	struct err ignored = ERR_INIT;
+
+	if (!fields_from_pack(&delete_payload_fields, bytes, &payload, &ignored) ||
+	    payload.document_id.len == 0)
+		return; /* a whole collection has no reservation */
+	if (!catalog_release(env->redis, payload.uid, str_of(job->id), &ignored))
+		log_debug("reservation not given back: %s", ignored.msg);
 }
 
 bool

@@ -6,10 +6,11 @@
 static const struct {
 	const char *type;
 	job_handler run;
+	job_after after;
 } handlers[] = {
-	{ "ingest", handle_ingest },
-	{ "query", handle_query },
-	{ "delete", handle_delete },
+	{ "ingest", handle_ingest, after_ingest },
+	{ "query", handle_query, NULL },
+	{ "delete", handle_delete, after_delete },
 };
 
 job_handler
@@ -20,6 +21,15 @@ job_handler_find(struct str type)
 			return handlers[i].run;
 	}
 	return NULL;
+}
+
+void
+job_settled(const struct job_env *env, const struct job *job, struct str payload)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(handlers); i++) {
+		if (handlers[i].after && str_eq_c(str_of(job->type), handlers[i].type))
+			handlers[i].after(env, job, payload);
+	}
 }
 
 bool

@@ -51,12 +51,24 @@ struct job_context {
 typedef bool (*job_handler)(struct job_context *context, struct str payload, struct jw *result,
 			    struct err *err);
 
+/*
+ * What is left to do when the job is final for good (succeeded or cancelled): give back what was reserved for it.
+ * A worker that is killed before it leaves this to rag-cron cleanup.
+ */
+typedef void (*job_after)(const struct job_env *env, const struct job *job, struct str payload);
+
 bool handle_ingest(struct job_context *context, struct str payload, struct jw *result,
 		   struct err *err);
 bool handle_query(struct job_context *context, struct str payload, struct jw *result,
 		  struct err *err);
 bool handle_delete(struct job_context *context, struct str payload, struct jw *result,
 		   struct err *err);
+
+void after_ingest(const struct job_env *env, const struct job *job, struct str payload);
+void after_delete(const struct job_env *env, const struct job *job, struct str payload);
+
+/* Runs the type's job_after, if it has one. */
+void job_settled(const struct job_env *env, const struct job *job, struct str payload);
 
 /* NULL: no handler for this type. */
 job_handler job_handler_find(struct str type);

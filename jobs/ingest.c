@@ -305,39 +305,47 @@ write_result(const struct ingest *ingest, bool unchanged, bool superseded, struc
 	jw_kbool(result, "superseded", superseded);
 }
 
-/* true and *out_unchanged: the catalog has this very version already. */
+/*
+ * *out_done: the catalog has this very version already. Either the same content came before (*out_unchanged), or an
+ * earlier start of this job committed and was lost before it could say so; then what it replaced is swept now.
+ */
 static bool
-touch(struct ingest *ingest, bool *out_unchanged, struct err *err)
+touch(struct ingest *ingest, bool *out_done, bool *out_unchanged, struct err *err)
 {
 	struct job_context *context = ingest->context;
 	const struct ingest_payload *payload = &ingest->payload;
 	struct document document;
+	struct err ignored = ERR_INIT;
+	int64_t seq, epoch;
 
 	if (!job_check(context, err) ||
 	    !catalog_touch(context->env->redis, payload->uid, payload->document_id,
 			   str_of(context->job->id), payload->seq, str_of(ingest->version_hash),
-			   out_unchanged, err))
+			   out_done, err))
 		return err_wrap(err, "look up document");
-	if (!*out_unchanged)
+	*out_unchanged = *out_done;
+	if (!*out_done || !catalog_document(context->env->redis, payload->uid, payload->document_id,
+					    context->arena, &document, &ignored))
 		return true;
-	if (catalog_document(context->env->redis, payload->uid, payload->document_id,
-			     context->arena, &document, &(struct err){ 0 })) {
-		ingest->title = document.title;
-		ingest->chunk_count = (size_t)document.chunks;
+	ingest->title = document.title;
+	ingest->chunk_count = (size_t)document.chunks;
+	if (catalog_gen_parse(str_of(document.gen), &seq, &epoch) && seq == payload->seq) {
+		*out_unchanged = false;
+		str_copy(ingest->gen, sizeof(ingest->gen), str_of(document.gen));
+		remove_replaced(ingest);
 	}
 	return true;
 }
 
-/* The outcome stands: the number needs no reservation any more. Left over, rag-cron cleanup takes it. */
-static void
-release_seq(const struct ingest *ingest)
+void
+after_ingest(const struct job_env *env, const struct job *job, struct str bytes)
 {
-	struct job_context *context = ingest->context;
+	struct ingest_payload payload = { 0 };
 	struct err ignored = ERR_INIT;
 
-	if (!catalog_release(context->env->redis, ingest->payload.uid, str_of(context->job->id),
-			     &ignored))
-		log_debug("reserved number not released: %s", ignored.msg);
+	if (!fields_from_pack(&ingest_payload_fields, bytes, &payload, &ignored) ||
+	    !catalog_release(env->redis, payload.uid, str_of(job->id), &ignored))
+		log_debug("reservation not given back: %s", ignored.msg);
 }
 
 bool
@@ -345,16 +353,15 @@ handle_ingest(struct job_context *context, struct str payload, struct jw *result
 {
 	struct ingest ingest = { .context = context };
 	enum catalog_commit_result committed = CATALOG_COMMITTED;
-	bool unchanged = false;
+	bool done = false, unchanged = false;
 
-	if (!prepare(&ingest, payload, err) || !touch(&ingest, &unchanged, err))
+	if (!prepare(&ingest, payload, err) || !touch(&ingest, &done, &unchanged, err))
 		return false;
-	if (!unchanged) {
+	if (!done) {
 		if (!parse_and_chunk(&ingest, err) || !embed(&ingest, err) ||
 		    !write_generation(&ingest, &committed, err))
 			return false;
 	}
-	release_seq(&ingest);
 	write_result(&ingest, unchanged, committed == CATALOG_SUPERSEDED, result);
 	return true;
 }

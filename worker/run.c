@@ -161,6 +161,8 @@ run_job(struct run_slot *slot, const struct queue_lease *lease, const struct job
 	if (verdict == RETRY_SETTLE && settle(slot, lease, &request, &status)) {
 		outcome = job_status_name(status);
 		log_outcome(status, done ? NULL : &failure, clock_mono_ms() - began_ms);
+		if (status == JOB_SUCCEEDED || status == JOB_CANCELLED)
+			job_settled(&slot->env, job, payload);
 	} else {
 		outcome = "dropped";
 	}
