@@ -168,7 +168,7 @@ check_str(const struct field *row, struct str value, struct err *err)
 		err_set(err, ERR_INVALID, "'%s' is not UTF-8 at byte %zu", row->name, bad_at);
 		return invalid_at(err, row);
 	}
-	for (size_t i = 0; i < value.len; i++) {
+	for (size_t i = 0; i < value.len && !row->controls; i++) {
 		unsigned char c = (unsigned char)value.ptr[i];
 
 		if ((c >= 0x20 && c != 0x7f) || c == '\t' || c == '\n' || c == '\r')

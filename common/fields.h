@@ -45,6 +45,7 @@ struct field {
 	size_t offset;
 	bool required;
 	bool internal;		  /* msgpack only: not accepted from and not shown in JSON */
+	bool controls;		  /* FIELD_STR: control characters are fine (documents) */
 	int64_t min, max;	  /* both 0 = no limit; max < min = no maximum */
 	const char *const *names; /* FIELD_ENUM */
 	const char *doc;

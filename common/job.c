@@ -116,6 +116,32 @@ job_id_new(struct queue_ref queue, char out[JOB_ID_BYTES])
 }
 
 bool
+job_id_from_hash(struct queue_ref queue, const char *sha256_hex, char out[JOB_ID_BYTES])
+{
+	static const char digits[] = "0123456789abcdefghjkmnpqrstvwxyz"; /* Crockford's */
+	unsigned char bits[16];
+	char ulid[ID_ULID_BYTES];
+
+	if (!str_unhex(str_sub(str_of(sha256_hex), 0, 2 * sizeof(bits)), bits, sizeof(bits)))
+		return false;
+	/* 26 digits hold 130 bits: two zero bits in front of the 128 */
+	for (size_t i = 0; i < ID_ULID_LEN; i++) {
+		unsigned value = 0;
+
+		for (size_t k = 0; k < 5; k++) {
+			size_t at = 5 * i + k;
+			unsigned byte = at < 2 ? 0 : bits[(at - 2) / 8];
+
+			value = value << 1 | (byte >> (7 - (at + 6) % 8) & 1);
+		}
+		ulid[i] = digits[value];
+	}
+	ulid[ID_ULID_LEN] = '\0';
+	(void)snprintf(out, JOB_ID_BYTES, "%s-%u-%s", queue.name, queue.partition, ulid);
+	return true;
+}
+
+bool
 job_id_parse(struct str id, struct queue_ref *out_queue)
 {
 	struct str rest = id, name, number;

@@ -177,14 +177,20 @@ no_such_job(struct str job_id, struct err *err)
 /* ---- submit ---- */
 
 static bool
+key_was_reused(struct err *err)
+{
+	return err_set(err, ERR_IDEMPOTENCY_REUSED,
+		       "this Idempotency-Key was used with another request");
+}
+
+static bool
 refused(struct str verdict, const struct reply *reply, const struct queue_submit *submit,
 	struct err *err)
 {
 	struct str what = { 0 };
 
 	if (str_eq_c(verdict, "REUSED"))
-		return err_set(err, ERR_IDEMPOTENCY_REUSED,
-			       "this Idempotency-Key was used with another request");
+		return key_was_reused(err);
 	reply_str(reply_at(reply, 2), &what);
 	if (str_eq_c(what, "bytes"))
 		return err_set(err, ERR_QUEUE_FULL,
@@ -243,6 +249,29 @@ queue_submit(struct redis *redis, const struct queue_submit *submit, struct queu
 		return reply_bad("submit", err);
 	str_copy(out->id, sizeof(out->id), id);
 	out->replayed = str_eq_c(verdict, "REPLAY");
+	return true;
+}
+
+bool
+queue_find_idem(struct redis *redis, struct queue_ref queue, struct str idem_hash,
+		struct str fingerprint, bool *out_found, char out_id[JOB_ID_BYTES], struct err *err)
+{
+	AUTO_PTR(reply_free) struct reply *reply = NULL;
+	struct key key = key_idem(queue, idem_hash);
+	struct str held, id;
+
+	if (!REDIS_CALL(redis, &reply, err, "GET", key.text))
+		return err_wrap(err, "look for the idempotency key");
+	if (reply_is_nil(reply)) {
+		*out_found = false;
+		return true;
+	}
+	if (!reply_str(reply, &held) || !str_split(&held, ' ', &id) || id.len >= JOB_ID_BYTES)
+		return reply_bad("look for the idempotency key", err);
+	if (!str_eq(held, fingerprint))
+		return key_was_reused(err);
+	str_copy(out_id, JOB_ID_BYTES, id);
+	*out_found = true;
 	return true;
 }
 

@@ -52,6 +52,12 @@ struct queue_submitted {
 bool queue_submit(struct redis *redis, const struct queue_submit *submit,
 		  struct queue_submitted *out, struct err *err);
 
+/* The job that holds this key, if any: lets a repeated call be answered before anything is reserved for it. It writes
+ * nothing; submit decides. ERR_IDEMPOTENCY_REUSED as above. */
+bool queue_find_idem(struct redis *redis, struct queue_ref queue, struct str idem_hash,
+		     struct str fingerprint, bool *out_found, char out_id[JOB_ID_BYTES],
+		     struct err *err);
+
 /* ---- a worker's side ---- */
 
 /* Makes the stream and the group at 0 (MKSTREAM); fine when they exist. */

@@ -16,7 +16,8 @@
 static const struct field document_body_rows[] = {
 	FIELD(struct document_body, id, FIELD_STR, .max = CATALOG_DOC_ID_MAX_BYTES,
 	      .doc = "id in the collection; without one the server makes a ULID"),
-	FIELD(struct document_body, text, FIELD_STR, .required = true, .doc = "the document"),
+	FIELD(struct document_body, text, FIELD_STR, .required = true, .controls = true,
+	      .doc = "the document"),
 	FIELD(struct document_body, title, FIELD_STR, .max = SPEC_TITLE_MAX_CHARS,
 	      .doc = "title, for lists and citations"),
 	FIELD(struct document_body, uri, FIELD_STR, .max = SPEC_URI_MAX_CHARS,

@@ -1,0 +1,143 @@
+#include "api/await.h"
+
+#include "api/hub.h"
+#include "api/reply.h"
+#include "common/base/clock.h"
+#include "common/queue.h"
+#include "common/result.h"
+
+#define MAX_RESULT_BYTES ((size_t)64 * 1024 * 1024)
+
+static bool
+is_answerable(const struct call *call, const struct await *await, const struct job *job)
+{
+	char etag[REPLY_ETAG_BYTES];
+	bool present;
+
+	if (job_status_done(job->status))
+		return true;
+	if (!await->until_change)
+		return false;
+	reply_job_etag(etag, job);
+	return !call_none_match(call, etag, &present);
+}
+
+/* Until something may have changed; false: there is no reason to wait any longer. */
+static bool
+wait_once(struct call *call, struct hub_waiter *waiter, int64_t deadline_mono_ms)
+{
+	enum hub_event event;
+
+	call_give_redis(call);
+	atomic_fetch_sub(&call->api->in_progress, 1);
+	do {
+		event = hub_wait(call->api->hub, waiter, deadline_mono_ms);
+	} while (event == HUB_TICK && http_peer_alive(call->http));
+	atomic_fetch_add(&call->api->in_progress, 1);
+	return event == HUB_WOKEN;
+}
+
+static bool
+await_loop(struct call *call, struct str job_id, struct await *await, struct hub_waiter *waiter,
+	   struct job *out, struct err *err)
+{
+	int64_t deadline_mono_ms = clock_mono_ms() + await->prefer.wait_s * 1000;
+	bool more = waiter != NULL;
+
+	for (;;) {
+		struct redis *redis;
+
+		if (!call_redis(call, &redis, err) || !queue_get(redis, job_id, out, err))
+			return false;
+		if (!more || is_answerable(call, await, out))
+			return true;
+		more = wait_once(call, waiter, deadline_mono_ms);
+	}
+}
+
+bool
+await_job(struct call *call, struct str job_id, struct await *await, struct job *out,
+	  struct err *err)
+{
+	struct queue_ref queue;
+	struct hub_waiter waiter;
+	char id[JOB_ID_BYTES];
+	bool entered, ok;
+
+	if (!job_id_parse(job_id, &queue) || !str_copy(id, sizeof(id), job_id))
+		return err_set(err, ERR_NOT_FOUND, "there is no job '" STR_FMT "'",
+			       STR_ARG(str_sub(job_id, 0, 80)));
+	entered = await->prefer.wait_s > 0 && hub_enter(call->api->hub, id, &waiter);
+	await->waited = entered || await->prefer.wait_s == 0;
+	ok = await_loop(call, job_id, await, entered ? &waiter : NULL, out, err);
+	if (entered)
+		hub_leave(call->api->hub, &waiter);
+	return ok;
+}
+
+void
+await_headers(struct call *call, const struct await *await)
+{
+	if (await->waited)
+		http_answer_header(&call->answer, "Preference-Applied", "wait=%lld",
+				   (long long)await->prefer.wait_s);
+	else if (await->prefer.respond_async)
+		http_answer_header(&call->answer, "Preference-Applied", "respond-async");
+	http_answer_header(&call->answer, "Vary", "Prefer");
+}
+
+bool
+await_answer_record(struct call *call, int status, const struct job *job, struct err *err)
+{
+	struct err last = ERR_INIT;
+	struct redis *redis;
+
+	if (job->error != ERR_NONE) {
+		if (!call_redis(call, &redis, err))
+			return false;
+		queue_last_error(redis, job, &last);
+		if (last.code != job->error)
+			err_set(&last, job->error, "%s", err_info(job->error)->title);
+	}
+	reply_job(call, status, job, &last);
+	return true;
+}
+
+static bool
+answer_success(struct call *call, const struct job *job, struct err *err)
+{
+	struct str bytes, json;
+	struct redis *redis;
+
+	if (!call_redis(call, &redis, err) ||
+	    !queue_result(redis, job, MAX_RESULT_BYTES, &call->arena, &bytes, err) ||
+	    !result_unpack(bytes, &json, err))
+		return false;
+	reply_json(call, 200);
+	buf_add(&call->body, json.ptr, json.len);
+	return true;
+}
+
+bool
+await_answer_result(struct call *call, const struct job *job, struct err *err)
+{
+	struct err last = ERR_INIT;
+	struct redis *redis;
+
+	if (job->status == JOB_SUCCEEDED)
+		return answer_success(call, job, err);
+	if (job->status == JOB_CANCELLED) {
+		err_set(&last, ERR_CANCELLED, "the job was cancelled");
+	} else if (job->status == JOB_EXPIRED) {
+		err_set(&last, ERR_EXPIRED, "the job was not started before its time was over");
+	} else {
+		if (!call_redis(call, &redis, err))
+			return false;
+		queue_last_error(redis, job, &last);
+		if (last.code == ERR_NONE)
+			err_set(&last, job->error == ERR_NONE ? ERR_INTERNAL : job->error,
+				"the job failed");
+	}
+	reply_problem(call, &last, job->id);
+	return true;
+}

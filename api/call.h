@@ -1,0 +1,86 @@
+/*
+ * call: one request in progress, and reading what the client sent: path, parameters, preferences, JSON.
+ *
+ * A handler fills call->answer through api/reply.h and returns true, or returns false with *err: the
+ * dispatcher then answers the problem document. Memory of a request is its arena. One thread.
+ */
+#ifndef RAG_API_CALL_H
+#define RAG_API_CALL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "api/api.h"
+#include "common/base/arena.h"
+#include "common/base/buf.h"
+#include "common/base/err.h"
+#include "common/base/str.h"
+#include "common/fields.h"
+#include "common/http_server.h"
+#include "common/json.h"
+
+#define CALL_MAX_PARAMS 2
+#define CALL_REQUEST_ID_BYTES 80
+#define CALL_PRINCIPAL_BYTES 64
+#define CALL_PAGE_DEFAULT 50
+#define CALL_PAGE_MAX 1000
+
+struct route;
+
+struct call {
+	struct api *api;
+	const struct http_request *http;
+	const struct route *route;	    /* NULL: no route matched */
+	struct str params[CALL_MAX_PARAMS]; /* decoded path segments, in order */
+	struct arena arena;
+	struct buf body; /* of the answer */
+	struct http_answer answer;
+	struct redis *redis; /* lent by the pool, see call_redis */
+	char request_id[CALL_REQUEST_ID_BYTES];
+	char traceparent[64]; /* "" = none */
+	char principal[CALL_PRINCIPAL_BYTES];
+};
+
+/* Takes over or makes the request id and the trace context. */
+void call_init(struct call *call, struct api *api, const struct http_request *http);
+void call_release(struct call *call);
+
+/* A connection for the rest of the request, or until call_give_redis (before a wait). Fails at once while Redis is
+ * known to be away. */
+bool call_redis(struct call *call, struct redis **out, struct err *err);
+void call_give_redis(struct call *call);
+
+/* Refuses parameters that are not in the list (NULL-terminated). */
+bool call_check_params(const struct call *call, const char *const *known, struct err *err);
+/* "" when absent. */
+bool call_param(struct call *call, const char *name, struct str *out, struct err *err);
+/* Whole number within the limits, or absent (*out untouched). */
+bool call_param_i64(struct call *call, const char *name, int64_t min, int64_t max, int64_t *out,
+		    struct err *err);
+/* true, false, or absent (*out untouched). */
+bool call_param_bool(struct call *call, const char *name, bool *out, struct err *err);
+
+/* page_size, default 50, at most 1000. */
+bool call_page_size(struct call *call, size_t *out, struct err *err);
+/* page_token: what call_page_token_write made for the same route and filters; "" = first page. */
+bool call_page_token(struct call *call, struct str filters, struct str *out, struct err *err);
+/* The value of next_page_token; state "" = the end. */
+void call_page_token_write(const struct call *call, struct str filters, struct str state,
+			   struct jw *w);
+
+/* The media type of the body without its parameters; empty when none was sent. */
+struct str call_media_type(const struct call *call);
+/* The body as a JSON object; ERR_UNSUPPORTED_MEDIA for another Content-Type. The caller frees *out. */
+bool call_json(struct call *call, struct js **out, struct err *err);
+
+struct prefer {
+	int64_t wait_s; /* -1 = no preference; capped by the configuration */
+	bool respond_async;
+};
+void call_prefer(const struct call *call, struct prefer *out);
+
+/* Does If-None-Match hold this entity tag (with quotes)? *out_present: the header was sent at all. */
+bool call_none_match(const struct call *call, const char *etag, bool *out_present);
+
+#endif

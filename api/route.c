@@ -1,0 +1,247 @@
+#include "api/route.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "api/auth.h"
+#include "api/handlers.h"
+#include "api/reply.h"
+#include "api/stats.h"
+#include "common/base/clock.h"
+#include "common/base/log.h"
+
+#define V1 "/api/v1"
+
+const struct route route_table[] = {
+	{ "GET", V1 "/collections", collections_list },
+	{ "POST", V1 "/collections", collections_create },
+	{ "GET", V1 "/collections/{c}", collections_get },
+	{ "PATCH", V1 "/collections/{c}", collections_patch },
+	{ "DELETE", V1 "/collections/{c}", collections_delete },
+	{ "GET", V1 "/collections/{c}/documents", documents_list },
+	{ "POST", V1 "/collections/{c}/documents", documents_post },
+	{ "GET", V1 "/collections/{c}/documents/{d}", documents_get },
+	{ "DELETE", V1 "/collections/{c}/documents/{d}", documents_delete },
+	{ "POST", V1 "/collections/{c}/query", query_post },
+	{ "GET", V1 "/jobs", jobs_list },
+	{ "POST", V1 "/jobs/{id}:cancel", jobs_cancel },
+	{ "POST", V1 "/jobs/{id}:retry", jobs_retry },
+	{ "GET", V1 "/jobs/{id}", jobs_get },
+	{ "DELETE", V1 "/jobs/{id}", jobs_delete },
+	{ "GET", V1 "/jobs/{id}/result", jobs_result },
+	{ "GET", V1 "/queues", queues_list },
+	{ "POST", V1 "/queues/{q}:pause", queues_pause },
+	{ "POST", V1 "/queues/{q}:resume", queues_resume },
+	{ "GET", V1 "/queues/{q}", queues_get },
+	{ "GET", V1 "/queues/{q}/dead", queues_dead },
+};
+const size_t route_count = ARRAY_SIZE(route_table);
+
+/* ---- matching ---- */
+
+/* One segment of the pattern against one of the path. */
+static bool
+match_segment(struct str pattern, struct str segment, struct str *params, size_t *count)
+{
+	size_t close;
+
+	if (pattern.len == 0 || pattern.ptr[0] != '{')
+		return str_eq(pattern, segment);
+	if (!str_find(pattern, STR("}"), &close))
+		return false;
+	struct str verb = str_sub(pattern, close + 1, pattern.len);
+	if (segment.len <= verb.len ||
+	    !str_eq(str_sub(segment, segment.len - verb.len, segment.len), verb))
+		return false;
+	if (*count < CALL_MAX_PARAMS)
+		params[(*count)++] = str_sub(segment, 0, segment.len - verb.len);
+	return true;
+}
+
+static bool
+match_path(struct str pattern, struct str path, struct str *params)
+{
+	size_t count = 0;
+	struct str a, b;
+
+	/* a path that ends in '/' has one empty segment more, which split does not give */
+	if (path.len == 0 || path.ptr[path.len - 1] == '/')
+		return false;
+	while (str_split(&pattern, '/', &a))
+		if (!str_split(&path, '/', &b) || !match_segment(a, b, params, &count))
+			return false;
+	return path.len == 0;
+}
+
+const struct route *
+route_match(struct str path, struct str params[CALL_MAX_PARAMS])
+{
+	for (size_t i = 0; i < route_count; i++)
+		if (match_path(str_of(route_table[i].pattern), path, params))
+			return &route_table[i];
+	return NULL;
+}
+
+const struct route *
+route_method(const struct route *first, struct str method)
+{
+	if (str_eq_c(method, "HEAD"))
+		method = STR("GET");
+	for (const struct route *row = first; row < route_table + route_count; row++) {
+		if (strcmp(row->pattern, first->pattern) != 0)
+			break;
+		if (str_eq_c(method, row->method))
+			return row;
+	}
+	return NULL;
+}
+
+void
+route_allow(const struct route *first, char *out, size_t out_bytes)
+{
+	AUTO(buf) struct buf text = BUF_INIT(256);
+
+	for (const struct route *row = first; row < route_table + route_count; row++) {
+		if (strcmp(row->pattern, first->pattern) != 0)
+			break;
+		buf_printf(&text, "%s, ", row->method);
+		if (strcmp(row->method, "GET") == 0)
+			buf_add_str(&text, "HEAD, ");
+	}
+	buf_add_str(&text, "OPTIONS");
+	str_copy(out, out_bytes, str_make(text.data, text.len));
+}
+
+/* ---- the way of a request ---- */
+
+/* A web page in a browser may send some requests to a loopback address without asking: where no key protects the
+ * API, only pages of this machine may. */
+static bool
+check_origin(const struct call *call, struct err *err)
+{
+	struct str origin, rest;
+	size_t at;
+
+	if (call->api->auth || !http_header(call->http, "Origin", &origin))
+		return true;
+	rest = origin;
+	if (str_find(origin, STR("://"), &at))
+		rest = str_sub(origin, at + 3, origin.len);
+	static const char *const hosts[] = { "localhost", "127.0.0.1", "[::1]" };
+	for (size_t i = 0; i < ARRAY_SIZE(hosts); i++) {
+		struct str tail = str_sub(rest, strlen(hosts[i]), rest.len);
+
+		if (str_starts(rest, hosts[i]) && (tail.len == 0 || tail.ptr[0] == ':'))
+			return true;
+	}
+	return err_set(err, ERR_FORBIDDEN,
+		       "a page of another origin cannot use an API that has no keys");
+}
+
+static bool
+decode_params(struct call *call, struct err *err)
+{
+	for (size_t i = 0; i < CALL_MAX_PARAMS; i++)
+		if (call->params[i].len &&
+		    !http_path_decode(call->params[i], &call->arena, &call->params[i], err))
+			return false;
+	return true;
+}
+
+static bool
+answer_other_method(struct call *call, const struct route *first, struct err *err)
+{
+	char allow[128];
+
+	route_allow(first, allow, sizeof(allow));
+	if (str_eq_c(call->http->method, "OPTIONS")) {
+		reply_start(call, 204);
+	} else {
+		err_set(err, ERR_METHOD_NOT_ALLOWED, "cannot %.*s this resource: %s",
+			(int)(call->http->method.len < 16 ? call->http->method.len : 16),
+			call->http->method.ptr, allow);
+		reply_problem(call, err, NULL);
+	}
+	http_answer_header(&call->answer, "Allow", "%s", allow);
+	return true;
+}
+
+static bool
+dispatch(struct call *call, struct err *err)
+{
+	const struct route *first = route_match(call->http->path, call->params);
+	const struct route *row;
+
+	call->route = first;
+	if (!check_origin(call, err) ||
+	    (call->api->auth && !auth_check(call->api->auth, call->http, call->principal, err)))
+		return false;
+	if (!first)
+		return err_set(err, ERR_NOT_FOUND, "there is nothing at this path");
+	row = route_method(first, call->http->method);
+	if (!row)
+		return answer_other_method(call, first, err);
+	call->route = row;
+	return decode_params(call, err) && row->handle(call, err);
+}
+
+static bool
+admit(struct call *call, struct err *err)
+{
+	int now = atomic_load(&call->api->in_progress);
+
+	if (now <= call->api->config->max_concurrent_requests)
+		return true;
+	return err_set(err, ERR_RATE_LIMITED, "%d requests are in progress, at most %lld may be",
+		       now - 1, (long long)call->api->config->max_concurrent_requests);
+}
+
+static void
+finish(struct call *call, int64_t started_us)
+{
+	struct str path = str_sub(call->http->path, 0, 300);
+	int64_t dur_us = clock_mono_us() - started_us;
+	int status = call->answer.status;
+
+	stats_request(call->api->stats, call->http->method,
+		      call->route ? call->route->pattern : "none", status, dur_us);
+	log_done(status >= 500 ? LOG_WARN : LOG_INFO, dur_us / 1000, status, STR_FMT " " STR_FMT,
+		 STR_ARG(str_sub(call->http->method, 0, 16)), STR_ARG(path));
+	log_clear_fields();
+}
+
+void
+route_request(const struct http_request *http, void *user)
+{
+	struct api *api = user;
+	struct err err = ERR_INIT;
+	struct call call;
+	int64_t started_us = clock_mono_us();
+
+	call_init(&call, api, http);
+	log_field("req_id", call.request_id);
+	if (call.traceparent[0])
+		log_field("traceparent", call.traceparent);
+	atomic_fetch_add(&api->in_progress, 1);
+	if (!admit(&call, &err) || !dispatch(&call, &err)) {
+		int status = err_info(err.code)->http_status;
+
+		/* 503 is told by the access line; what is ours to mend is told with its cause */
+		if (status >= 500 && status != 503)
+			log_err(LOG_ERROR, &err, "request failed");
+		reply_problem(&call, &err, NULL);
+	}
+	call_give_redis(&call);
+	if (!buf_check(&call.body, "the answer", &err)) {
+		log_err(LOG_ERROR, &err, "request failed");
+		reply_problem(&call, &err, NULL);
+	}
+	call.answer.body = str_make(call.body.data, call.body.len);
+	if (atomic_load(&api->draining))
+		call.answer.close = true;
+	/* Before the answer is out, so that a client that counts its own finds it counted. */
+	atomic_fetch_sub(&api->in_progress, 1);
+	finish(&call, started_us);
+	http_answer_send(http, &call.answer);
+	call_release(&call);
+}
