@@ -109,7 +109,7 @@ documents_path(const struct cli *cli, struct buf *path)
 static bool
 list_known(struct ingest *in, struct err *err)
 {
-	AUTO(api) struct api api;
+	AUTO(api) struct api api = { .cli = NULL };
 	AUTO(buf) struct buf path = BUF_INIT(8192);
 
 	documents_path(in->cli, &path);
@@ -417,7 +417,7 @@ run_worker(void *user)
 {
 	struct worker *worker = user;
 	struct ingest *in = worker->in;
-	struct api api;
+	struct api api = { .cli = NULL };
 	struct err err = ERR_INIT;
 
 	if (api_open(&api, in->cli, &err)) {

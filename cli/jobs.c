@@ -185,7 +185,7 @@ print_change(struct cli *cli, const struct js *job, struct buf *last)
 static bool
 watch(struct cli *cli, bool *out_succeeded, struct err *err)
 {
-	AUTO(api) struct api api;
+	AUTO(api) struct api api = { .cli = NULL };
 	AUTO(buf) struct buf path = BUF_INIT(8192);
 	AUTO(buf) struct buf last = BUF_INIT(16384);
 	char etag[128] = "";

@@ -263,7 +263,7 @@ health_address(const struct cli *cli, struct buf *out)
 static bool
 get_timed(struct cli *cli, const char *path, struct js **out, int64_t *out_ms, struct err *err)
 {
-	AUTO(api) struct api api;
+	AUTO(api) struct api api = { .cli = NULL };
 	int64_t start = clock_mono_ms();
 
 	if (!api_open(&api, cli, err))

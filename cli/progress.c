@@ -60,17 +60,17 @@ progress_line(const struct progress *progress, const struct progress_state *stat
 	buf_add_char(&line, '/');
 	text_add_count(&line, state->total);
 	if (progress->rate >= 0)
-		buf_printf(&line, progress->rate < 10 ? "  %.1f/s" : "  %.0f/s", progress->rate);
+		buf_printf(&line, progress->rate < 10 ? ", %.1f/s" : ", %.0f/s", progress->rate);
 	if (progress->rate > 0 && left > 0) {
-		buf_add_str(&line, "  ETA ");
+		buf_add_str(&line, ", ETA ");
 		text_add_duration(&line, (int64_t)((double)left / progress->rate + 0.5));
 	}
 	if (state->failed > 0) {
-		buf_add_str(&line, "  failed ");
+		buf_add_str(&line, ", failed ");
 		text_add_count(&line, state->failed);
 	}
 	if (state->note)
-		buf_printf(&line, "  %s", state->note);
+		buf_printf(&line, " %s", state->note);
 	text_add_cell(out, str_make(line.data, line.len),
 		      progress->bar ? (size_t)progress->columns - 1 : 4096, false);
 }

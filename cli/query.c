@@ -90,7 +90,7 @@ await_result(struct api *api, struct str id, int64_t deadline, struct js **out, 
 static bool
 ask_server(struct cli *cli, struct js **out, struct err *err)
 {
-	AUTO(api) struct api api;
+	AUTO(api) struct api api = { .cli = NULL };
 	AUTO(buf) struct buf path = BUF_INIT(1024);
 	AUTO(buf) struct buf body = BUF_INIT(1 << 20);
 	AUTO_PTR(js_free) struct js *answer = NULL;

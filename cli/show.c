@@ -154,7 +154,7 @@ static bool
 run_list(struct printing *printing, struct err *err)
 {
 	struct cli *cli = printing->cli;
-	AUTO(api) struct api api;
+	AUTO(api) struct api api = { .cli = NULL };
 
 	if (!api_open(&api, cli, err))
 		return false;
@@ -193,7 +193,7 @@ static bool
 run_call(struct cli *cli, const struct api_call *call,
 	 void (*print)(struct cli *cli, const struct js *answer), struct err *err)
 {
-	AUTO(api) struct api api;
+	AUTO(api) struct api api = { .cli = NULL };
 	AUTO_PTR(js_free) struct js *answer = NULL;
 
 	if (!api_open(&api, cli, err) || !api_send(&api, call, err))
