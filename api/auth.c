@@ -116,9 +116,9 @@ static bool
 load(struct auth *auth, struct err *err)
 {
 	AUTO(buf) struct buf text = BUF_INIT(MAX_FILE_BYTES);
-	struct auth_key *keys;
+	struct auth_key *keys = NULL;
 	struct stat seen = { 0 };
-	size_t count;
+	size_t count = 0;
 
 	if (!read_file(auth->path, &text, &seen, err))
 		return false;

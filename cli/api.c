@@ -349,7 +349,7 @@ api_each(struct api *api, const char *path, int64_t limit,
 
 		(void)snprintf(size, sizeof(size), "%lld", left < 1000 ? (long long)left : 1000LL);
 		buf_add_str(&full, path);
-		api_add_param(&full, "page_size", size);
+		api_add_param(&full, "page_size", limit == API_UNPAGED ? NULL : size);
 		api_add_param(&full, "page_token", next.data);
 		if (!buf_check(&full, "the address of a request", err) ||
 		    !one_page(api, full.data, &left, fn, user, &next, err))

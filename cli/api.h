@@ -62,8 +62,9 @@ void api_add_encoded(struct buf *out, struct str text);
 /* Appends "?name=value" or "&name=value"; nothing when value is NULL or empty. */
 void api_add_param(struct buf *path, const char *name, const char *value);
 
-/* Pages through a list route: calls fn for each item until it returns false or `limit` items (0 = all)
- * have been seen. */
+/* Pages through a list route: calls fn for each item until it returns false or `limit` items have been
+ * seen; 0 = all, API_UNPAGED = all of a route without pages. */
+#define API_UNPAGED (-1)
 bool api_each(struct api *api, const char *path, int64_t limit,
 	      bool (*fn)(void *user, const struct js *item), void *user, struct err *err);
 

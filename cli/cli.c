@@ -14,6 +14,7 @@
 #define MANY_ARGS SIZE_MAX
 
 atomic_bool cli_interrupted;
+const char cli_default_collection[] = "default";
 
 /* clang-format off */
 const struct command commands[] = {
@@ -181,7 +182,7 @@ cli_main(int argc, const char *const *argv, const struct cli_world *world)
 	cli.options.retry_s = -1;
 	cli.options.jobs = 8;
 	cli.options.timeout_s = 120;
-	cli.options.collection = "default";
+	cli.options.collection = cli_default_collection;
 
 	int code = run(&cli, argc, argv, args);
 

@@ -71,6 +71,9 @@ struct cli {
 /* Set by SIGINT and SIGTERM; every call of the client looks at it. */
 extern atomic_bool cli_interrupted;
 
+/* Where no --collection is given: this pointer itself. */
+extern const char cli_default_collection[];
+
 /* One run of ragctl; curl must be initialised. Returns the exit code. */
 int cli_main(int argc, const char *const *argv, const struct cli_world *world);
 

@@ -200,6 +200,9 @@ post_file(struct ingest *in, struct api *api, const struct file *file, const str
 	documents_path(in->cli, &path);
 	api_add_param(&path, "id", file->id);
 	api_add_param(&path, "uri", uri.data);
+	/* a JSON file is a document, not the JSON form of a request */
+	if (strcmp(file->type, "application/json") == 0)
+		api_add_param(&path, "raw", "true");
 	return api_json(api,
 			&(struct api_call){ .method = "POST",
 					    .path = path.data,

@@ -81,8 +81,7 @@ cli_jobs_list(struct cli *cli)
 	api_add_param(&path, "status", options->status);
 	api_add_param(&path, "queue", options->queue);
 	api_add_param(&path, "type", options->job_type);
-	/* the default collection is no filter */
-	if (strcmp(options->collection, "default") != 0)
+	if (options->collection != cli_default_collection)
 		api_add_param(&path, "collection", options->collection);
 	return list_jobs(cli, path.data, "no jobs");
 }

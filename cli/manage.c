@@ -12,16 +12,11 @@ static void
 add_queue_row(struct text_table *table, const struct js *queue)
 {
 	AUTO(buf) struct buf oldest = BUF_INIT(32);
-	struct str name = show_text(queue, "name");
-	int64_t seconds = show_int(queue, "oldest_s", -1);
+	int64_t seconds = show_int(queue, "oldest_s", 0);
 
-	if (seconds < 0 && show_member(queue, "oldest_ms"))
-		seconds = show_int(queue, "oldest_ms", 0) / 1000;
-	if (seconds < 0)
-		seconds = show_int(queue, "oldest_age_s", -1);
-	if (seconds >= 0)
+	if (show_int(queue, "waiting", 0) > 0)
 		text_add_age(&oldest, seconds);
-	text_table_add(table, name.len > 0 ? name : show_text(queue, "id"));
+	text_table_add(table, show_text(queue, "name"));
 	text_table_add(table, show_bool(queue, "paused") ? STR("paused") : STR("running"));
 	text_table_add_int(table, show_int(queue, "waiting", 0));
 	text_table_add_int(table, show_int(queue, "running", 0));
@@ -37,6 +32,7 @@ cli_queues_list(struct cli *cli)
 	static const char *const heads[] = { "QUEUE", "STATE", "WAITING", "RUNNING",
 					     "DUE",   "DEAD",  "OLDEST",  "DEMAND" };
 	struct show_list list = { .path = "/api/v1/queues",
+				  .limit = API_UNPAGED,
 				  .heads = heads,
 				  .column_count = ARRAY_SIZE(heads),
 				  .row = add_queue_row,
@@ -83,20 +79,13 @@ collection_path(struct buf *path, const char *name)
 	api_add_encoded(path, str_of(name));
 }
 
-/* A counter under either of two names. */
-static int64_t
-count_of(const struct js *object, const char *key, const char *other)
-{
-	return show_int(object, key, show_int(object, other, 0));
-}
-
 static void
 add_collection_row(struct text_table *table, const struct js *collection)
 {
 	text_table_add(table, show_text(collection, "name"));
-	text_table_add_int(table, count_of(collection, "documents", "document_count"));
-	text_table_add_int(table, count_of(collection, "chunks", "chunk_count"));
-	text_table_add_int(table, count_of(collection, "bytes", "byte_count"));
+	text_table_add_int(table, show_int(collection, "documents", 0));
+	text_table_add_int(table, show_int(collection, "chunks", 0));
+	text_table_add_int(table, show_int(collection, "bytes", 0));
 	text_table_add(table, show_text(collection, "created_at"));
 	text_table_add(table, show_text(collection, "description"));
 }
@@ -182,8 +171,8 @@ static void
 add_document_row(struct text_table *table, const struct js *document)
 {
 	text_table_add(table, show_text(document, "id"));
-	text_table_add_int(table, count_of(document, "bytes", "size_bytes"));
-	text_table_add_int(table, count_of(document, "chunks", "chunk_count"));
+	text_table_add_int(table, show_int(document, "bytes", 0));
+	text_table_add_int(table, show_int(document, "chunks", 0));
 	text_table_add(table, show_text(document, "updated_at"));
 	text_table_add(table, show_text(document, "title"));
 }

@@ -403,7 +403,7 @@ queue_keep(struct redis *redis, struct queue_ref queue, const char *owner,
 	   const struct queue_keep_opts *opts, struct queue_kept *out, struct err *err)
 {
 	struct queue_kept kept = { 0 };
-	int64_t now_ms;
+	int64_t now_ms = 0;
 	bool ours;
 
 	if (!take_lock(redis, queue, owner, &ours, err))

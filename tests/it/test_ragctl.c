@@ -155,6 +155,9 @@ ingests_and_skips_unchanged(void **state)
 	check_has(f->out, "7 ingested, 0 unchanged, 0 skipped, 0 failed in ");
 	assert_int_equal(fake_api_documents(f->api), 7);
 
+	put("data.json", "{}");
+	check_code(f, run(f, "ingest", "data.json", NULL), CLI_OK);
+
 	char *log = fake_api_log(f->api);
 	AUTO(buf) struct buf want = BUF_INIT(1000);
 
@@ -163,14 +166,16 @@ ingests_and_skips_unchanged(void **state)
 		   "%%2F%%2F%%2Ftmp%%2F%s%%2Fpage-3.md text/markdown\n",
 		   f->folder + 5, f->folder + 5);
 	check_has(log, want.data);
+	check_has(log, "data.json&raw=true application/json\n");
 	mem_free(log);
+	assert_int_equal(remove("data.json"), 0);
 
 	/* again, by another spelling of the same folder: nothing is sent */
 	check_code(f, run(f, "ingest", ".", f->folder, NULL), CLI_USAGE);
 	check_has(f->err, "two files would be the document");
 	check_code(f, run(f, "ingest", ".", NULL), CLI_OK);
 	check_has(f->out, "0 ingested, 7 unchanged");
-	assert_int_equal(fake_api_counts(f->api).posts, 7);
+	assert_int_equal(fake_api_counts(f->api).posts, 8);
 
 	put("page-3.md", "changed");
 	check_code(f, run(f, "ingest", ".", "--json", NULL), CLI_OK);
@@ -178,8 +183,8 @@ ingests_and_skips_unchanged(void **state)
 	check_code(f, run(f, "ingest", ".", "--force", "-q", NULL), CLI_OK);
 	assert_string_equal(f->out, "");
 	assert_string_equal(f->err, "");
-	assert_int_equal(fake_api_counts(f->api).posts, 15);
-	assert_int_equal(fake_api_documents(f->api), 7);
+	assert_int_equal(fake_api_counts(f->api).posts, 16);
+	assert_int_equal(fake_api_documents(f->api), 8);
 }
 
 static void
@@ -419,7 +424,7 @@ manages(void **state)
 
 	check_code(f, run(f, "queues", NULL), CLI_OK);
 	assert_string_equal(f->out, "QUEUE   STATE   WAITING  RUNNING  DUE  DEAD  OLDEST  DEMAND\n"
-				    "ingest  paused  3        1        0    2             0\n");
+				    "ingest  paused  3        1        0    2     1m      0\n");
 	check_code(f, run(f, "queues", "--json", NULL), CLI_OK);
 
 	struct js *list = NULL;

@@ -260,11 +260,13 @@ route(struct fake_api *api, const struct http_request *request, struct arena *ar
 			    "{\"id\":\"query-0-1\",\"status\":\"succeeded\",\"done\":true}");
 	else if (str_starts(path, "/api/v1/jobs/"))
 		get_job(api, str_sub(path, strlen("/api/v1/jobs/"), path.len), answer);
+	else if (str_eq_c(path, "/api/v1/queues") && request->query.len > 0)
+		problem(answer, 400, "MALFORMED_REQUEST", "unknown parameter", NULL);
 	else if (str_eq_c(path, "/api/v1/queues"))
-		buf_add_str(&answer->body,
-			    "{\"data\":[{\"name\":\"ingest\",\"waiting\":3,\"running\":1,"
-			    "\"due\":0,\"dead\":2,\"paused\":true,\"demand\":0}],"
-			    "\"next_page_token\":\"\"}");
+		buf_add_str(&answer->body, "{\"data\":[{\"name\":\"ingest\",\"waiting\":3,\"oldest_"
+					   "s\":61.5,\"running\":1,"
+					   "\"due\":0,\"dead\":2,\"paused\":true,\"demand\":0}],"
+					   "\"next_page_token\":\"\"}");
 	else if (str_eq_c(path, "/api/v1/collections/bad"))
 		problem(answer, 422, "INVALID_ARGUMENT", "must be lower case", "/name");
 	else if (str_eq_c(request->method, "DELETE"))
@@ -410,19 +412,25 @@ fake_api_fault(struct fake_api *api, const struct fake_fault *fault)
 void
 fake_api_set_polls(struct fake_api *api, int polls)
 {
+	(void)pthread_mutex_lock(&api->lock);
 	api->polls = polls;
+	(void)pthread_mutex_unlock(&api->lock);
 }
 
 void
 fake_api_set_poison(struct fake_api *api, const char *part)
 {
+	(void)pthread_mutex_lock(&api->lock);
 	(void)str_copy(api->poison, sizeof(api->poison), str_of(part));
+	(void)pthread_mutex_unlock(&api->lock);
 }
 
 void
 fake_api_set_result(struct fake_api *api, const char *json)
 {
+	(void)pthread_mutex_lock(&api->lock);
 	api->result = json;
+	(void)pthread_mutex_unlock(&api->lock);
 }
 
 struct fake_counts
