@@ -19,8 +19,12 @@
 #define MAX_TERMS 64
 #define NEAR_WORDS 3 /* at most this far apart counts as close together */
 
-static float share_first = 0.70F, share_coverage = 0.12F, share_near = 0.08F,
-	     share_headline = 0.05F, share_repeat = 0.05F;
+/* Of the score; together 1. */
+#define SHARE_FIRST 0.76F
+#define SHARE_COVERAGE 0.08F
+#define SHARE_NEARNESS 0.06F
+#define SHARE_HEADLINE 0.05F
+#define SHARE_REPETITION 0.05F
 
 struct term {
 	uint64_t stem; /* hash */
@@ -156,10 +160,10 @@ score(const struct question *question, const struct passage *passage)
 	read_text(question, passage->title, &head);
 	read_text(question, passage->heading, &head);
 	read_text(question, passage->text, &body);
-	return clamp01(share_first * first + share_coverage * coverage(question, &body) +
-		       share_near * nearness(question, &body) +
-		       share_headline * coverage(question, &head) +
-		       share_repeat * repetition(question, &body));
+	return clamp01(SHARE_FIRST * first + SHARE_COVERAGE * coverage(question, &body) +
+		       SHARE_NEARNESS * nearness(question, &body) +
+		       SHARE_HEADLINE * coverage(question, &head) +
+		       SHARE_REPETITION * repetition(question, &body));
 }
 
 static bool
