@@ -19,26 +19,22 @@
  * (U+2060) after the bracket, so that neither cite_answer nor a client takes it for one of ours. Apart from
  * that, folded white space and the end of a cut sentence, quotes are verbatim.
  */
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "common/base/auto.h"
 #include "common/base/buf.h"
 #include "common/base/mem.h"
-#include "common/words.h"
 #include "jobs/provider/local.h"
+#include "jobs/provider/question.h"
 #include "jobs/provider/sentence.h"
-#include "jobs/provider/word_weight.h"
 
 #define MODEL "extractive"
 #define REFUSAL "I could not find an answer to this question in the documents."
 
-#define STOP_WEIGHT_MAX 0.1F /* of word_weight */
-#define TERMS_MAX 48	     /* further words of a question are not looked at */
-#define UNITS_MAX 20000	     /* sentences looked at */
-#define CANDIDATES_MAX 48    /* of them, those that selection compares */
-#define STEMS_MAX 96	     /* of a sentence, for likeness */
+#define UNITS_MAX 20000	  /* sentences looked at */
+#define CANDIDATES_MAX 48 /* of them, those that selection compares */
+#define STEMS_MAX 96	  /* of a sentence, for likeness */
 #define SHORT_STEMS 7
 #define SENTENCES_MAX 4 /* in an answer */
 #define CHARS_PER_TOKEN 4
@@ -50,46 +46,12 @@
 #define COVERAGE_MIN 0.62
 #define SENTENCE_COVERAGE_MIN 0.6
 #define TOGETHER_COVERAGE_MIN 0.75 /* of two sentences with two terms each */
-#define TERM_WEIGHT_MIN 0.69	   /* of those terms */
 #define UNIT_COVERAGE_MIN 0.25	   /* of a sentence looked at */
-/* coverage weight of a term no source holds, by its word weight */
-#define ABSENT_WEIGHT 1.7
-#define ABSENT_NAME_WEIGHT 2.2
 /* selection */
 #define SAME_ABOVE 0.6	 /* likeness from which two sentences say the same */
 #define GOOD_ENOUGH 0.62 /* of the best one's score */
 #define NEW_ENOUGH 0.2	 /* of the question: a sentence that brings that much ... */
 #define GOOD_IF_NEW 0.4	 /* ... needs only that */
-
-/* A word as it is matched: stemmed; of a run of CJK characters each pair is one. */
-struct token {
-	struct str text;
-	uint64_t stem;
-	float weight; /* of the word, 0.1 for stop words to 1 */
-};
-
-/* Tokens of a text, one after the other. */
-struct reader {
-	struct str text;
-	size_t at;
-	struct str cjk; /* what is left of a run */
-};
-
-struct term {
-	uint64_t stem;
-	double weight;
-	bool name;
-	size_t sources; /* that hold it */
-	double rank, coverage;
-};
-
-struct question {
-	struct term terms[TERMS_MAX];
-	size_t count;
-	double rank_sum, coverage_sum;
-	uint64_t telling; /* terms that are no common words */
-	bool how, what_is;
-};
 
 struct unit {
 	size_t source; /* index */
@@ -124,191 +86,7 @@ answer_release(struct answer *answer)
 	answer->units = NULL;
 }
 
-/* ---- tokens ---- */
-
-static bool
-is_cjk(struct str text)
-{
-	uint32_t cp = 0;
-
-	return text.len > 0 && str_utf8_next(text, 0, &cp) > 1 &&
-	       ((cp >= 0x3040 && cp <= 0x30ff) || (cp >= 0x3400 && cp <= 0x9fff) ||
-		(cp >= 0xac00 && cp <= 0xd7a3) || (cp >= 0x20000 && cp <= 0x3ffff));
-}
-
-static struct token
-cjk_token(struct reader *reader)
-{
-	uint32_t cp = 0;
-	size_t one = str_utf8_next(reader->cjk, 0, &cp);
-	size_t two = one < reader->cjk.len ? one + str_utf8_next(reader->cjk, one, &cp) : one;
-	struct token token = { .text = str_sub(reader->cjk, 0, two), .weight = 1 };
-
-	token.stem = str_hash64(token.text, 0);
-	/* the last character stands in the last pair */
-	reader->cjk = two < reader->cjk.len ? str_sub(reader->cjk, one, reader->cjk.len) : STR("");
-	return token;
-}
-
-static bool
-next_token(struct reader *reader, struct token *out)
-{
-	char form[WORDS_MAX_BYTES];
-	struct str word;
-
-	if (reader->cjk.len == 0) {
-		if (!words_next(reader->text, &reader->at, &word))
-			return false;
-		if (!is_cjk(word)) {
-			size_t len = words_fold(word, form);
-
-			out->text = word;
-			out->weight = word_weight(str_make(form, len));
-			out->stem = str_hash64(str_make(form, words_stem(form, len)), 0);
-			return true;
-		}
-		reader->cjk = word;
-	}
-	*out = cjk_token(reader);
-	return true;
-}
-
-static bool
-is_name(const struct token *token, bool first)
-{
-	char c = token->text.ptr[0];
-
-	for (size_t i = 0; i < token->text.len; i++)
-		if (token->text.ptr[i] >= '0' && token->text.ptr[i] <= '9')
-			return true;
-	return !first && c >= 'A' && c <= 'Z';
-}
-
-/* ---- the question ---- */
-
-/* The bit of a term, 0 = not asked for. */
-static uint64_t
-term_bit(const struct question *question, uint64_t stem)
-{
-	for (size_t i = 0; i < question->count; i++)
-		if (question->terms[i].stem == stem)
-			return (uint64_t)1 << i;
-	return 0;
-}
-
-/* The first two words tell how answers begin. */
-static void
-read_kind(struct question *question, struct str text)
-{
-	struct str first = { 0 }, second = { 0 };
-	size_t at = 0;
-
-	(void)(words_next(text, &at, &first) && words_next(text, &at, &second));
-	question->how = str_eq_nocase(first, STR("how"));
-	question->what_is =
-		str_eq_nocase(first, STR("what's")) ||
-		(str_eq_nocase(first, STR("what")) &&
-		 (str_eq_nocase(second, STR("is")) || str_eq_nocase(second, STR("are"))));
-}
-
-/* What the word tells in its plainest form: "happens" as little as "happen". */
-static double
-plain_weight(const struct token *token)
-{
-	static const char *const endings[] = { "s", "es", "d", "ed", "ing" };
-	char form[WORDS_MAX_BYTES];
-	size_t len = words_fold(token->text, form);
-	float weight = token->weight;
-
-	for (size_t i = 0; i < ARRAY_SIZE(endings); i++) {
-		struct str word = str_make(form, len);
-
-		if (!str_ends(word, endings[i]) || len < strlen(endings[i]) + 3)
-			continue;
-		word.len -= strlen(endings[i]);
-		weight = fminf(weight, word_weight(word));
-	}
-	return (double)fmaxf(weight, STOP_WEIGHT_MAX * 2);
-}
-
-static void
-read_question(struct question *question, struct str text)
-{
-	struct reader reader = { .text = text };
-	struct token token;
-
-	read_kind(question, text);
-	for (bool first = true; question->count < TERMS_MAX && next_token(&reader, &token);
-	     first = false) {
-		if (token.weight <= STOP_WEIGHT_MAX || term_bit(question, token.stem))
-			continue;
-
-		double weight = plain_weight(&token);
-
-		if (weight >= TERM_WEIGHT_MIN)
-			question->telling |= (uint64_t)1 << question->count;
-		question->terms[question->count++] = (struct term){
-			.stem = token.stem,
-			.weight = weight,
-			.name = is_name(&token, first),
-		};
-	}
-}
-
-static uint64_t
-mask_of(const struct question *question, struct str text)
-{
-	struct reader reader = { .text = text };
-	struct token token;
-	uint64_t mask = 0;
-
-	while (next_token(&reader, &token))
-		mask |= term_bit(question, token.stem);
-	return mask;
-}
-
-static double
-rank_of(const struct question *question, uint64_t mask)
-{
-	double sum = 0;
-
-	for (size_t i = 0; i < question->count; i++)
-		if (mask >> i & 1)
-			sum += question->terms[i].rank;
-	return question->rank_sum > 0 ? sum / question->rank_sum : 0;
-}
-
-static double
-coverage_of(const struct question *question, uint64_t mask)
-{
-	double sum = 0;
-
-	for (size_t i = 0; i < question->count; i++)
-		if (mask >> i & 1)
-			sum += question->terms[i].coverage;
-	return question->coverage_sum > 0 ? sum / question->coverage_sum : 0;
-}
-
-static void
-weigh_terms(struct question *question, size_t source_count)
-{
-	double most = log(((double)source_count + 1) / 0.5);
-
-	for (size_t i = 0; i < question->count; i++) {
-		struct term *term = &question->terms[i];
-		double rarity =
-			log(((double)source_count + 1) / ((double)term->sources + 0.5)) / most;
-
-		term->rank = term->weight * (0.6 + rarity);
-		term->coverage = term->weight;
-		if (term->sources == 0) {
-			term->rank = 0; /* the same for all sentences */
-			term->coverage *= term->name ? ABSENT_NAME_WEIGHT : ABSENT_WEIGHT;
-		}
-		question->rank_sum += term->rank;
-		question->coverage_sum += term->coverage;
-	}
-}
+/* ---- the question and its sources ---- */
 
 /* Fills context and content, and the weights. */
 static bool
@@ -324,13 +102,13 @@ read_sources(struct answer *answer, struct err *err)
 	for (size_t i = 0; i < request->count; i++) {
 		const struct source *source = &request->sources[i];
 
-		answer->context[i] =
-			mask_of(question, source->title) | mask_of(question, source->heading);
-		answer->content[i] = answer->context[i] | mask_of(question, source->text);
+		answer->context[i] = question_mask(question, source->title) |
+				     question_mask(question, source->heading);
+		answer->content[i] = answer->context[i] | question_mask(question, source->text);
 		for (size_t t = 0; t < question->count; t++)
 			question->terms[t].sources += answer->content[i] >> t & 1;
 	}
-	weigh_terms(question, request->count);
+	question_weigh(question, request->count);
 	return true;
 }
 
@@ -370,13 +148,13 @@ is_to_be(struct str word)
 static struct look
 look_at(const struct question *question, struct str text)
 {
-	struct reader reader = { .text = text };
+	struct token_reader reader = { .text = text };
 	struct look look = { 0 };
 	struct token token;
 	uint64_t last = 0;
 
-	for (; next_token(&reader, &token); look.words++) {
-		uint64_t bit = term_bit(question, token.stem);
+	for (; token_next(&reader, &token); look.words++) {
+		uint64_t bit = question_bit(question, token.stem);
 
 		if (look.words == 0) {
 			look.leans = points_back(token.text);
@@ -399,9 +177,9 @@ score_of(const struct answer *answer, size_t source, struct str text, const stru
 	 const struct look *look)
 {
 	const struct question *question = &answer->question;
-	double score = rank_of(question, look->mask);
+	double score = question_rank(question, look->mask);
 
-	score += 0.35 * rank_of(question, answer->context[source] & ~look->mask);
+	score += 0.35 * question_rank(question, answer->context[source] & ~look->mask);
 	score += 0.2 * (double)answer->request->sources[source].score;
 	score += 0.06 * (double)(look->pairs < 3 ? look->pairs : 3);
 	if (look->begins_with)
@@ -476,7 +254,7 @@ read_sentences(struct answer *answer, size_t index)
 
 		place = 0;
 		if (look.mask == 0 ||
-		    coverage_of(&answer->question, look.mask | answer->context[index]) <
+		    question_coverage(&answer->question, look.mask | answer->context[index]) <
 			    UNIT_COVERAGE_MIN)
 			continue;
 		add_unit(answer, &(struct unit){ .source = index,
@@ -515,12 +293,12 @@ read_stems(struct answer *answer, struct unit *unit, struct err *err)
 {
 	struct str text =
 		str_sub(answer->request->sources[unit->source].text, unit->start, unit->end);
-	struct reader reader = { .text = text };
+	struct token_reader reader = { .text = text };
 	struct token token;
 	uint64_t stems[STEMS_MAX];
 	size_t count = 0, kept = 0;
 
-	while (count < STEMS_MAX && next_token(&reader, &token))
+	while (count < STEMS_MAX && token_next(&reader, &token))
 		stems[count++] = token.stem;
 	qsort(stems, count, sizeof(stems[0]), by_value);
 	for (size_t i = 0; i < count; i++)
@@ -569,7 +347,7 @@ choose_candidates(struct answer *answer, struct err *err)
 static double
 unit_coverage(const struct answer *answer, const struct unit *unit)
 {
-	return coverage_of(&answer->question, unit->mask | answer->context[unit->source]);
+	return question_coverage(&answer->question, unit->mask | answer->context[unit->source]);
 }
 
 /* A question about two things may be answered by two sentences that both say something telling. */
@@ -586,7 +364,7 @@ fits_together(const struct answer *answer)
 
 			if (__builtin_popcountll(a & telling) >= 2 &&
 			    __builtin_popcountll(b & telling) >= 2 &&
-			    coverage_of(&answer->question, a | b) >= TOGETHER_COVERAGE_MIN)
+			    question_coverage(&answer->question, a | b) >= TOGETHER_COVERAGE_MIN)
 				return true;
 		}
 	}
@@ -599,7 +377,7 @@ fits(const struct answer *answer)
 	double source = 0, sentence = 0;
 
 	for (size_t i = 0; i < answer->request->count; i++) {
-		double coverage = coverage_of(&answer->question, answer->content[i]);
+		double coverage = question_coverage(&answer->question, answer->content[i]);
 
 		source = coverage > source ? coverage : source;
 	}
@@ -642,15 +420,15 @@ value_of(const struct answer *answer, const struct unit *unit)
 	}
 	if (like >= SAME_ABOVE && answer->picked_count > 0)
 		return -1;
-	return unit->score + 0.35 * rank_of(&answer->question, unit->mask & ~said) - 0.4 * like +
-	       (new_document ? 0.03 : 0);
+	return unit->score + 0.35 * question_rank(&answer->question, unit->mask & ~said) -
+	       0.4 * like + (new_document ? 0.03 : 0);
 }
 
 /* How good, against the best, a sentence must be to be said as well. */
 static double
 enough_for(const struct answer *answer, const struct unit *unit)
 {
-	double brings = rank_of(&answer->question, unit->mask & ~said_mask(answer));
+	double brings = question_rank(&answer->question, unit->mask & ~said_mask(answer));
 
 	return brings >= NEW_ENOUGH ? GOOD_IF_NEW : GOOD_ENOUGH;
 }
@@ -817,7 +595,7 @@ extractive_generate(struct generator *generator, const struct provider_call *cal
 	answer.budget_bytes = ANSWER_MAX_BYTES;
 	if (tokens > 0 && tokens < ANSWER_MAX_BYTES / CHARS_PER_TOKEN)
 		answer.budget_bytes = (size_t)tokens * CHARS_PER_TOKEN;
-	read_question(&answer.question, request->question);
+	question_read(&answer.question, request->question);
 	if (!local_call_check(call, err) || !read_sources(&answer, err))
 		return false;
 	for (size_t i = 0; i < request->count; i++) {
