@@ -606,6 +606,38 @@ test_body_limits(void **state)
 	http_server_stop(server);
 }
 
+/*
+ * The answer to a body that nobody reads is not followed by a reset at once. The server waits a second for
+ * the client; one of five times must be enough for a slow machine to see it.
+ */
+static void
+test_close_is_orderly(void **state)
+{
+	struct http_server *server = start(defaults());
+	struct raw_reply reply = { 0 };
+	AUTO(buf) struct buf text = BUF_INIT(1 << 20);
+	int orderly = 0;
+
+	(void)state;
+	buf_add_str(&text, "POST /cap HTTP/1.1\r\nHost: h\r\nContent-Length: 1000000\r\n\r\n");
+	for (int i = 0; i < 128 * 1024; i++)
+		buf_add_char(&text, 'x');
+	for (int i = 0; i < 5 && !orderly; i++) {
+		struct raw_http raw;
+
+		raw_open(&raw, http_server_port(server));
+		assert_true(raw_try_send(&raw, text.data, text.len));
+		raw_read(&raw, true, &reply);
+		assert_int_equal(reply.status, 413);
+		assert_true(raw_wait_closed(&raw));
+		orderly += !raw_wait_reset(&raw, 20);
+		raw_close(&raw);
+	}
+	assert_true(orderly);
+	raw_reply_release(&reply);
+	http_server_stop(server);
+}
+
 static void
 test_broken_chunks(void **state)
 {
@@ -1153,6 +1185,7 @@ main(void)
 		cmocka_unit_test(test_oversized_heads),
 		cmocka_unit_test(test_expect_continue),
 		cmocka_unit_test(test_body_limits),
+		cmocka_unit_test(test_close_is_orderly),
 		cmocka_unit_test(test_broken_chunks),
 		cmocka_unit_test(test_unread_body),
 		cmocka_unit_test(test_limits_of_a_connection),

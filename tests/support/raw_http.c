@@ -72,6 +72,14 @@ raw_wait_ready(struct raw_http *raw, int ms)
 	return poll(&pfd, 1, ms) > 0;
 }
 
+bool
+raw_wait_reset(struct raw_http *raw, int ms)
+{
+	struct pollfd pfd = { .fd = raw->fd };
+
+	return poll(&pfd, 1, ms) > 0;
+}
+
 /* Appends what comes; false at the end of the connection. */
 static bool
 receive(struct raw_http *raw)

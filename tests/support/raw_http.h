@@ -44,6 +44,8 @@ int raw_ask(struct raw_http *raw, const char *text, struct raw_reply *reply);
 
 /* Waits until the peer has closed; false when bytes came first or it did not within the patience. */
 bool raw_wait_closed(struct raw_http *raw);
+/* True when the peer resets the connection within ms (which may destroy what it has sent before). */
+bool raw_wait_reset(struct raw_http *raw, int ms);
 /* True when the peer closes or sends within ms. */
 bool raw_wait_ready(struct raw_http *raw, int ms);
 
