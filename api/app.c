@@ -100,8 +100,11 @@ start_listeners(struct api *api, struct err *err)
 		.user = api,
 	};
 
-	return monitor_start(&monitor, &api->monitor, err) &&
-	       http_server_start(&server, &api->server, err);
+	if (!monitor_start(&monitor, &api->monitor, err))
+		return false;
+	log_info("health%s on %s (port %d)", config->enable_monitoring ? " and metrics" : "",
+		 monitor.listen, monitor_port(api->monitor));
+	return http_server_start(&server, &api->server, err);
 }
 
 bool
