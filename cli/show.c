@@ -59,6 +59,8 @@ record_member(struct cli *cli, const char *prefix, const struct js_iter *it)
 	AUTO(buf) struct buf line = BUF_INIT(API_MAX_REPLY_BYTES);
 	const struct js *value = js_iter_value(it);
 
+	if (js_is(value, JS_NULL))
+		return;
 	buf_printf(&name, "%s" STR_FMT, prefix, STR_ARG(js_iter_key(it)));
 	if (js_is(value, JS_OBJECT) && js_len(value) > 0) {
 		buf_add_char(&name, '.');

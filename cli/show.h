@@ -22,7 +22,7 @@ const struct js *show_member(const struct js *object, const char *key); /* NULL:
 /* Seconds since a time of the record; -1 = none. */
 int64_t show_age_s(const struct js *object, const char *key);
 
-/* Prints every member as "name: value", members of members as "name.name: value". */
+/* Prints every member as "name: value", members of members as "name.name: value"; nulls are left out. */
 void show_record(struct cli *cli, const struct js *object);
 /* The value as one line of JSON. */
 void show_json(struct cli *cli, const struct js *value);
