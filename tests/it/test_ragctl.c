@@ -87,7 +87,8 @@ teardown(void **state)
 	fake_api_stop(f->api);
 	free(f->out);
 	free(f->err);
-	(void)chdir("/");
+	if (chdir("/") != 0)
+		return -1;
 
 	pid_t pid = fork();
 
