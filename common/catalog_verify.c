@@ -3,15 +3,19 @@
  *
  * A pass over one collection reads meta, the reservations (HSCAN), every document (pages of docs) and meta again. It
  * is a list of findings, each a check and a subject. Nothing is atomic over all of that, so a finding may
- * come from reading two things at two moments. When the pass was quiet (epoch, seq and number of reservations the
- * same before and after) its findings stand. Else a second pass runs, and only what both found stands: a real
- * break is still there, a race has moved on.
+ * come from reading two things at two moments. When the pass was quiet its findings stand. Else it is run again, a
+ * few times at most, and only what every pass found stands: a real break is still there, a race has moved on.
+ *
+ * Quiet: seq, epoch and the number of reservations are the same before and after. seq rises with every
+ * reservation and the number falls with every release, so nothing passes unseen if meta is read outside of the
+ * number: first before the pass and last after it.
  *
  * The checks
  *	collection	a name leads to a record of this name; uid and name agree
- *	document	docs and cur hold the same ids; the record's generation is cur's; chunks > 0; no tombstone
- *			beside a generation
- *	counters	documents, chunks and bytes of meta are the sums
+ *	document	what is listed is in cur; the record's generation is cur's; chunks > 0; no tombstone beside a
+ *			generation
+ *	counters	documents, chunks and bytes of meta are the sums; cur has as many as are listed. Only in a
+ *			quiet pass
  *	reservation	r of a record is the number of reservations for it; leftovers older than leftover_ms
  *	orphan		a record that is neither visible nor reserved, or of no collection at all
  */
@@ -29,6 +33,8 @@
 #include "common/queue.h"
 
 #define PAGE 100
+#define PASSES_MAX 6
+#define CHECK_SUMS "counters"
 #define FINDINGS_MAX 1000 /* of one collection; more are not worth a line each */
 #define ARENA_MAX_BYTES ((size_t)1 << 30)
 
@@ -121,25 +127,32 @@ findings_has(const struct findings *findings, const struct finding *finding)
 /* ---- meta ---- */
 
 static bool
-snapshot(struct redis *redis, struct str uid, struct snapshot *out, struct err *err)
+read_meta(struct redis *redis, struct str uid, struct snapshot *out, struct err *err)
 {
-	struct key meta = key_catalog(uid, CK_META), seqs = key_catalog(uid, CK_SEQS);
+	struct key meta = key_catalog(uid, CK_META);
 	AUTO_PTR(reply_free) struct reply *fields = NULL;
-	AUTO_PTR(reply_free) struct reply *held = NULL;
-	int64_t *const values[] = { &out->epoch,  &out->seq,   &out->documents,
-				    &out->chunks, &out->bytes, NULL };
+	int64_t *const values[] = { &out->epoch, &out->seq, &out->documents, &out->chunks,
+				    &out->bytes };
 
-	if (!REDIS_CALL(redis, &held, err, "HLEN", seqs.text) ||
-	    !REDIS_CALL(redis, &fields, err, "HMGET", meta.text, "epoch", "seq", "documents",
+	if (!REDIS_CALL(redis, &fields, err, "HMGET", meta.text, "epoch", "seq", "documents",
 			"chunks", "bytes"))
 		return false;
-	if (!reply_i64(held, &out->held))
-		return reply_bad("HLEN", err);
-	for (size_t i = 0; values[i]; i++) {
+	for (size_t i = 0; i < ARRAY_SIZE(values); i++) {
 		if (!reply_i64(reply_at(fields, i), values[i]))
 			*values[i] = -1; /* not a number: no sum equals it */
 	}
 	return true;
+}
+
+static bool
+read_held(struct redis *redis, struct str uid, struct snapshot *out, struct err *err)
+{
+	struct key seqs = key_catalog(uid, CK_SEQS);
+	AUTO_PTR(reply_free) struct reply *held = NULL;
+
+	if (!REDIS_CALL(redis, &held, err, "HLEN", seqs.text))
+		return false;
+	return reply_i64(held, &out->held) || reply_bad("HLEN", err);
 }
 
 /* ---- reservations ---- */
@@ -489,7 +502,7 @@ check_sums(struct pass *pass, const struct snapshot *before, struct err *err)
 
 	for (size_t i = 0; i < ARRAY_SIZE(sums); i++) {
 		if (sums[i].kept != sums[i].summed)
-			found(pass, "counters", str_of(sums[i].name), "%s is %lld, the sum is %lld",
+			found(pass, CHECK_SUMS, str_of(sums[i].name), "%s is %lld, the sum is %lld",
 			      sums[i].name, (long long)sums[i].kept, (long long)sums[i].summed);
 	}
 	if (!REDIS_CALL(pass->redis, &visible, err, "HLEN", cur.text))
@@ -498,7 +511,7 @@ check_sums(struct pass *pass, const struct snapshot *before, struct err *err)
 
 	/* All listed ones are in cur (check_document), so equal counts are equal sets. */
 	if (!reply_i64(visible, &count) || count != pass->seen.documents)
-		found(pass, "document", STR("cur"), "readers see %lld documents, %lld are listed",
+		found(pass, CHECK_SUMS, STR("cur"), "readers see %lld documents, %lld are listed",
 		      (long long)count, (long long)pass->seen.documents);
 	return true;
 }
@@ -525,9 +538,10 @@ run_pass(struct redis *redis, const struct catalog_verify *opts, struct str uid,
 	struct snapshot before = { 0 }, after = { 0 };
 
 	arena_init(&pass.arena, ARENA_MAX_BYTES);
-	if (!snapshot(redis, uid, &before, err) || !load_reservations(&pass, before.held, err) ||
-	    !check_listed(&pass, err) || !check_reserved(&pass, err) ||
-	    !check_sums(&pass, &before, err) || !snapshot(redis, uid, &after, err))
+	if (!read_meta(redis, uid, &before, err) || !read_held(redis, uid, &before, err) ||
+	    !load_reservations(&pass, before.held, err) || !check_listed(&pass, err) ||
+	    !check_reserved(&pass, err) || !check_sums(&pass, &before, err) ||
+	    !read_held(redis, uid, &after, err) || !read_meta(redis, uid, &after, err))
 		return false;
 	*out_quiet =
 		before.epoch == after.epoch && before.seq == after.seq && before.held == after.held;
@@ -546,28 +560,49 @@ report(const struct catalog_verify *opts, struct str collection, const struct fi
 	out->problems++;
 }
 
+/* Keeps those of `next` that `before` has, too. Sums differ in every pass beside a steady writer: they need a quiet
+ * one. */
+static void
+findings_cut(struct findings *next, const struct findings *before)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < next->count; i++) {
+		if (strcmp(next->items[i].check, CHECK_SUMS) != 0 &&
+		    findings_has(before, &next->items[i]))
+			next->items[kept++] = next->items[i];
+	}
+	next->count = kept;
+}
+
 static bool
 verify_collection(struct redis *redis, const struct catalog_verify *opts, struct str name,
 		  struct str uid, struct catalog_verified *out, struct err *err)
 {
-	AUTO_PTR(findings_free) struct findings *first = findings_new();
-	AUTO_PTR(findings_free) struct findings *second = findings_new();
-	struct findings *last = first;
+	AUTO_PTR(findings_free) struct findings *last = findings_new();
 	struct catalog_verified seen;
-	bool quiet;
+	bool quiet, suspicious;
 
-	if (!run_pass(redis, opts, uid, first, &seen, &quiet, err))
+	if (!run_pass(redis, opts, uid, last, &seen, &quiet, err))
 		return false;
-	if (first->count > 0 && !quiet) {
-		if (!run_pass(redis, opts, uid, second, &seen, &quiet, err))
+	suspicious = last->count > 0;
+	for (int pass = 1; suspicious && !quiet && pass < PASSES_MAX; pass++) {
+		AUTO_PTR(findings_free) struct findings *next = findings_new();
+		struct findings *swap = last;
+
+		if (!run_pass(redis, opts, uid, next, &seen, &quiet, err))
 			return false;
-		last = second;
+		if (!quiet)
+			findings_cut(next, last);
+		last = next;
+		next = swap;
 	}
-	for (size_t i = 0; i < last->count; i++) {
-		if (quiet || findings_has(first, &last->items[i]))
-			report(opts, name, &last->items[i], out);
-	}
+	if (!quiet)
+		findings_cut(last, last);
+	for (size_t i = 0; i < last->count; i++)
+		report(opts, name, &last->items[i], out);
 	out->collections++;
+	out->busy += suspicious && !quiet;
 	out->documents += seen.documents;
 	out->chunks += seen.chunks;
 	out->bytes += seen.bytes;
@@ -634,32 +669,65 @@ record_key_parse(struct str key, struct str *out_uid, struct str *out_id)
 	return true;
 }
 
-/* A record needs a generation or a reservation, and a collection that is known by name or by a note. */
+/* Whether the record is still there is decided by its fields: scripts never leave one without any of these. */
 static bool
-verify_record(struct redis *redis, const struct catalog_verify *opts, struct str key,
-	      struct catalog_verified *out, struct err *err)
+append_record_questions(struct redis *redis, struct str key, struct str uid, struct err *err)
 {
-	struct str uid, id;
-	struct key meta;
-	char text[KEYS_MAX_BYTES];
-	AUTO_PTR(reply_free) struct reply *fields = NULL;
-	AUTO_PTR(reply_free) struct reply *known = NULL;
-	int64_t exists = 0;
+	static const char *const names[] = { "g", "r", "x", "p", "q", "n", "m" };
+	struct key meta = key_catalog(uid, CK_META);
+	struct redis_cmd cmd;
 
-	if (!record_key_parse(key, &uid, &id) || !str_copy(text, sizeof(text), key))
-		return true;
-	meta = key_catalog(uid, CK_META);
-	if (!REDIS_CALL(redis, &fields, err, "HMGET", text, "g", "r") ||
-	    !REDIS_CALL(redis, &known, err, "EXISTS", meta.text, text))
+	/* The collection first: once gone it never comes back, so a record found after that has none. */
+	redis_cmd_init(&cmd, "EXISTS");
+	redis_arg_c(&cmd, meta.text);
+	if (!redis_append(redis, &cmd, err))
+		return false;
+	redis_cmd_init(&cmd, "HMGET");
+	redis_arg(&cmd, key);
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+		redis_arg_c(&cmd, names[i]);
+	return redis_append(redis, &cmd, err);
+}
+
+/* A record needs a generation or a reservation, and a collection. */
+static bool
+judge_record(struct redis *redis, const struct catalog_verify *opts, struct str key,
+	     struct catalog_verified *out, struct err *err)
+{
+	AUTO_PTR(reply_free) struct reply *known = NULL;
+	AUTO_PTR(reply_free) struct reply *fields = NULL;
+	int64_t exists;
+	bool any = false;
+
+	if (!redis_next(redis, &known, err) || !redis_next(redis, &fields, err))
 		return false;
 	if (!reply_i64(known, &exists))
 		return reply_bad("EXISTS", err);
-	if (exists == 1 && !reply_is_nil(reply_at(fields, 0)))
+	for (size_t i = 0; i < reply_len(fields); i++)
+		any = any || !reply_is_nil(reply_at(fields, i));
+	if (any && !exists)
 		problem(opts, out, "orphan", key, "is a record without a collection");
-	else if (exists == 2 && reply_is_nil(reply_at(fields, 0)) && number(fields, 1) <= 0)
+	else if (any && reply_is_nil(reply_at(fields, 0)) && number(fields, 1) <= 0)
 		problem(opts, out, "orphan", key, "is neither visible nor in flight");
-	else if (exists == 1 && number(fields, 1) > 0)
-		problem(opts, out, "orphan", key, "is in flight without a collection");
+	return true;
+}
+
+static bool
+judge_records(struct redis *redis, const struct catalog_verify *opts, const struct reply *keys,
+	      struct catalog_verified *out, struct err *err)
+{
+	struct str key, uid, id;
+
+	for (size_t i = 0; i < reply_len(keys); i++) {
+		if (reply_str(reply_at(keys, i), &key) && record_key_parse(key, &uid, &id) &&
+		    !append_record_questions(redis, key, uid, err))
+			return false;
+	}
+	for (size_t i = 0; i < reply_len(keys); i++) {
+		if (reply_str(reply_at(keys, i), &key) && record_key_parse(key, &uid, &id) &&
+		    !judge_record(redis, opts, key, out, err))
+			return false;
+	}
 	return true;
 }
 
@@ -672,18 +740,17 @@ verify_orphans(struct redis *redis, const struct catalog_verify *opts, struct ca
 
 	do {
 		AUTO_PTR(reply_free) struct reply *reply = NULL;
-		struct str next, key;
+		struct str next;
 
 		if (!REDIS_CALL(redis, &reply, err, "SCAN", cursor, "MATCH", pattern.text, "COUNT",
-				"1000"))
+				"500"))
 			return false;
 		if (!reply_str(reply_at(reply, 0), &next) ||
 		    !str_copy(cursor, sizeof(cursor), next))
 			return reply_bad("SCAN", err);
-		for (size_t i = 0; i < reply_len(reply_at(reply, 1)); i++) {
-			if (reply_str(reply_at(reply_at(reply, 1), i), &key) &&
-			    !verify_record(redis, opts, key, out, err))
-				return false;
+		if (!judge_records(redis, opts, reply_at(reply, 1), out, err)) {
+			redis_disconnect(redis); /* replies may be left in the pipeline */
+			return false;
 		}
 	} while (strcmp(cursor, "0") != 0);
 	return true;
@@ -785,7 +852,7 @@ catalog_reserved(struct redis *redis, struct str uid, struct arena *arena,
 	struct seqs_scan scan;
 	size_t cap;
 
-	if (!snapshot(redis, uid, &now, err))
+	if (!read_held(redis, uid, &now, err))
 		return err_wrap(err, "catalog reservations");
 	/* Those added from here on are for generations that nobody has seen in a store yet; HSCAN may repeat. */
 	cap = (size_t)now.held * 2 + 4096;

@@ -34,6 +34,7 @@ struct catalog_verified {
 	int64_t collections, documents, chunks, bytes;
 	int64_t reservations; /* of jobs that are not final */
 	int64_t leftovers;
+	int64_t busy;	 /* collections that never stood still: their sums were not compared */
 	int64_t dropped; /* deleted collections that are not purged yet */
 	int64_t problems;
 };

@@ -229,8 +229,14 @@ check_collection(const struct store_check *check, struct entries *entries,
 	if (!catalog_reserved(check->redis, str_of(col->uid), &arena, &reserved, err) ||
 	    !check_visible(check, entries, col, out, err))
 		return false;
-	while (from < entries->count && by_place(&entries->items[from], &first) < 0)
-		from++;
+	for (size_t to = entries->count; from < to;) {
+		size_t mid = from + (to - from) / 2;
+
+		if (by_place(&entries->items[mid], &first) < 0)
+			from = mid + 1;
+		else
+			to = mid;
+	}
 	while (from + count < entries->count && str_eq(entries->items[from + count].uid, first.uid))
 		count++;
 	return check_entries(check, entries->items + from, count, &reserved, out, err);

@@ -63,6 +63,7 @@ verify_catalog(struct cron *cron, struct err *err)
 	report_add(cron->report, "catalog", "chunks", seen.chunks);
 	report_add(cron->report, "catalog", "reservations", seen.reservations);
 	report_add(cron->report, "catalog", "leftover reservations", seen.leftovers);
+	report_add(cron->report, "catalog", "too busy to compare sums", seen.busy);
 	report_add(cron->report, "catalog", "collections to purge", seen.dropped);
 	return true;
 }
