@@ -15,6 +15,8 @@
  */
 #include "jobs/handler.h"
 
+#include <string.h>
+
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/catalog.h"
@@ -261,6 +263,8 @@ remove_replaced(const struct ingest *ingest)
 	for (int64_t lost = epoch > MAX_SWEPT_STARTS ? epoch - MAX_SWEPT_STARTS : 1; lost < epoch;
 	     lost++) {
 		catalog_gen_format(gen, payload->seq, lost);
+		if (strcmp(gen, ingest->gen) == 0)
+			continue; /* the lost start that committed */
 		done = store->ops->remove_generation(store, payload->uid, payload->document_id,
 						     str_of(gen), &ignored) &&
 		       done;
