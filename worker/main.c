@@ -29,7 +29,7 @@
 #define EXIT_USAGE 2
 #define MAIN_LIVE_MS                                                           \
   30000 /* silence of slots or keeper after which liveness fails */
-#define MAIN_GRACE_MS 5000 /* after drain_ms, for handing back */
+#define MAIN_GRACE_MS 15000 /* after drain_ms, for a step that looks at its flag late */
 #define MAIN_DEFAULT_METRICS "127.0.0.1:8090"
 
 static const char usage[] =
