@@ -28,8 +28,9 @@
  * 10. A retry waits in `due`, never in a slot.
  * 11. Redis at maxmemory: submit is refused whole (its first write is one that Redis refuses then); the other scripts
  *     begin with a write that is allowed then (Redis lets a script go on once it has written), so the system drains.
- * 12. stat.in_bytes and stat.out_bytes are the sums of the records' in_bytes and out_bytes. A result that has run out
- *     (TTL) counts until its record goes.
+ * 12. stat.in_bytes and stat.out_bytes are the sums of the records' in_bytes and out_bytes, stat.done_bytes that of the
+ *     out_bytes of jobs in `done`: what retention by bytes looks at. A result that has run out (TTL) counts until its record
+ *     goes; the oldest go first, so it is among the first.
  *
  * States and the scripts that move between them:
  *	submit      -> queued, or scheduled (in `due`)
@@ -364,7 +365,7 @@ take_payload(const struct reply *reply, size_t max_bytes, struct arena *arena, s
 
 	*out = str_make("", 0);
 	if (reply_is_nil(reply))
-		return true; /* lost: the handler fails on the empty payload */
+		return err_set(err, ERR_CORRUPT, "the job's payload is missing");
 	if (!reply_str(reply, &stored))
 		return reply_bad("start", err);
 	if (!zip_unpack(stored, max_bytes, arena, &plain, err))
@@ -377,6 +378,19 @@ take_payload(const struct reply *reply, size_t max_bytes, struct arena *arena, s
 	return true;
 }
 
+/* A payload that cannot be had will not be there at the next start either: the job is dead now, and says why. */
+static bool
+give_up(struct redis *redis, const struct queue_lease *lease, const struct err *why,
+	struct err *err)
+{
+	const struct queue_settle settle = { .kind = SETTLE_FAIL,
+					     .error = why,
+					     .retry_after_ms = -1 };
+	enum job_status status;
+
+	return queue_settle(redis, lease, &settle, &status, err) || err->code == ERR_STALE;
+}
+
 bool
 queue_start(struct redis *redis, struct queue_ref queue, const struct queue_entry *entry,
 	    const char *consumer, size_t max_payload_bytes, struct arena *arena,
@@ -387,6 +401,7 @@ queue_start(struct redis *redis, struct queue_ref queue, const struct queue_entr
 	struct key ready = key_queue(queue, QK_READY), stat = key_queue(queue, QK_STAT);
 	struct key done = key_queue(queue, QK_DONE), paused = key_queue(queue, QK_PAUSED);
 	struct queue_lease lease = { .queue = queue };
+	struct err unusable = ERR_INIT;
 	struct queue_job_keys keys;
 	struct redis_cmd cmd;
 	struct str verdict;
@@ -412,14 +427,17 @@ queue_start(struct redis *redis, struct queue_ref queue, const struct queue_entr
 			str_eq_c(verdict, "PAUSED") ? QUEUE_START_PAUSED : QUEUE_START_SKIPPED;
 		return true;
 	}
-	if (!reply_i64(reply_at(reply, 1), &lease.epoch))
-		return reply_bad("start", err);
-	if (!queue_job_parse(reply_at(reply, 3), entry->job_id, queue, out_job, err) ||
-	    !take_payload(reply_at(reply, 2), max_payload_bytes, arena, out_payload, err))
-		return false;
 	str_copy(lease.job_id, sizeof(lease.job_id), str_of(entry->job_id));
 	str_copy(lease.entry, sizeof(lease.entry), str_of(entry->entry));
 	str_copy(lease.consumer, sizeof(lease.consumer), str_of(consumer));
+	if (!reply_i64(reply_at(reply, 1), &lease.epoch))
+		return reply_bad("start", err);
+	if (!queue_job_parse(reply_at(reply, 3), entry->job_id, queue, out_job, err))
+		return false;
+	if (!take_payload(reply_at(reply, 2), max_payload_bytes, arena, out_payload, &unusable)) {
+		*out_result = QUEUE_START_SKIPPED;
+		return give_up(redis, &lease, &unusable, err);
+	}
 	*out_lease = lease;
 	*out_result = QUEUE_STARTED;
 	return true;
@@ -645,7 +663,6 @@ queue_settle(struct redis *redis, const struct queue_lease *lease,
 	redis_arg_i64(&cmd, settle->backoff_max_ms);
 	redis_arg_i64(&cmd, (int64_t)(id_random_u64() >> 33));
 	redis_arg_i64(&cmd, settle->result_ttl_ms > 0 ? settle->result_ttl_ms : 1);
-	redis_arg_i64(&cmd, settle->dead_max_age_ms > 0 ? settle->dead_max_age_ms : 1);
 	redis_arg_c(&cmd, lease->job_id);
 	redis_arg_c(&cmd, KEYS_CHANNEL);
 	if (!redis_run_script(redis, &cmd, &script_settle, &reply, err) ||
@@ -849,6 +866,7 @@ queue_forget(struct redis *redis, struct str job_id, struct err *err)
 	arg_key(&cmd, &done);
 	arg_key(&cmd, &dead);
 	redis_arg(&cmd, job_id);
+	redis_arg_c(&cmd, KEYS_CHANNEL);
 	if (!redis_run_script(redis, &cmd, &script_forget, &reply, err) ||
 	    !queue_verdict(reply, "forget", &verdict, err))
 		return err_wrap(err, "forget");

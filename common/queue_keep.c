@@ -101,7 +101,8 @@ promote(struct redis *redis, struct queue_ref queue, int64_t now_ms, struct queu
 {
 	AUTO_PTR(reply_free) struct reply *due_ids = NULL;
 	struct key ready = key_queue(queue, QK_READY), due = key_queue(queue, QK_DUE);
-	struct key jobs[QUEUE_MAX_ITEMS];
+	struct key done = key_queue(queue, QK_DONE), stat = key_queue(queue, QK_STAT);
+	struct queue_job_keys keys[QUEUE_MAX_ITEMS];
 	struct redis_cmd cmd;
 	struct str id;
 	size_t count;
@@ -111,14 +112,17 @@ promote(struct redis *redis, struct queue_ref queue, int64_t now_ms, struct queu
 	count = reply_len(due_ids);
 	if (count == 0)
 		return true;
-	redis_script_init(&cmd, &script_promote, 2 + count);
+	redis_script_init(&cmd, &script_promote, 4 + 2 * count);
 	redis_arg_c(&cmd, ready.text);
 	redis_arg_c(&cmd, due.text);
+	redis_arg_c(&cmd, done.text);
+	redis_arg_c(&cmd, stat.text);
 	for (size_t i = 0; i < count; i++) {
 		if (!reply_str(reply_at(due_ids, i), &id))
 			return reply_bad("ZRANGEBYSCORE", err);
-		jobs[i] = key_job(queue, id);
-		redis_arg_c(&cmd, jobs[i].text);
+		queue_job_keys(queue, id, &keys[i]);
+		redis_arg_c(&cmd, keys[i].job.text);
+		redis_arg_c(&cmd, keys[i].payload.text);
 	}
 	redis_arg_c(&cmd, KEYS_CHANNEL);
 	for (size_t i = 0; i < count; i++) {
@@ -251,7 +255,6 @@ run_reap(struct redis *redis, struct queue_ref queue, const struct queue_keep_op
 	redis_arg_i64(&cmd, opts->backoff_base_ms);
 	redis_arg_i64(&cmd, opts->backoff_max_ms);
 	redis_arg_i64(&cmd, (int64_t)(id_random_u64() % 2147483646) + 1);
-	redis_arg_i64(&cmd, opts->dead_max_age_ms > 0 ? opts->dead_max_age_ms : 1);
 	redis_arg_c(&cmd, err_info(ERR_POISON)->wire);
 	redis_arg_c(&cmd, KEYS_CHANNEL);
 	for (size_t i = 0; i < count; i++) {
@@ -316,6 +319,7 @@ sweep_ids(struct redis *redis, struct queue_ref queue, const struct queue_keep_o
 	redis_arg_i64(&cmd, opts->done_max_age_ms);
 	redis_arg_i64(&cmd, opts->dead_max_age_ms);
 	redis_arg_i64(&cmd, opts->done_max_bytes);
+	redis_arg_c(&cmd, KEYS_CHANNEL);
 	for (size_t i = 0; i < count; i++) {
 		reply_str(reply_at(ids, i), &id);
 		redis_arg(&cmd, id);
@@ -332,7 +336,7 @@ sweep(struct redis *redis, struct queue_ref queue, const struct queue_keep_opts 
 	struct key stat = key_queue(queue, QK_STAT);
 	int64_t bytes = 0, until_ms = now_ms - opts->done_max_age_ms;
 
-	if (!REDIS_CALL(redis, &held, err, "HGET", stat.text, "out_bytes"))
+	if (!REDIS_CALL(redis, &held, err, "HGET", stat.text, "done_bytes"))
 		return false;
 	reply_i64(held, &bytes);
 	/* Too many bytes: the oldest go, whatever their age. */

@@ -3,7 +3,7 @@
  *
  * A list walks four phases: ready (stream order), due (next first), done and dead (newest first). A cursor is the phase's
  * letter and a position in it: the last stream id, or "<score>~<id>" of the last member. When that member has moved on,
- * its score still tells where to go on, so a walk sees every job that stays where it is.
+ * its place still tells where to go on (rank_behind), so a walk sees every job that stays where it is, once.
  */
 #include "common/queue.h"
 
@@ -246,33 +246,84 @@ next_phase(struct walk *walk)
 	walk->phase = phase_of_status(walk->list->status) ? 0 : at[1];
 }
 
-/* The next ids of the phase: for a stream [[entry, [j, id]], ...], for a set [id, score, ...]. */
+/* The member at a rank; "" past the end. */
+static bool
+member_at(struct walk *walk, const struct key *set, const char *command, int64_t rank,
+	  char out[JOB_ID_BYTES], struct err *err)
+{
+	AUTO_PTR(reply_free) struct reply *reply = NULL;
+	struct str id = { 0 };
+	char text[24];
+
+	snprintf(text, sizeof(text), "%lld", (long long)rank);
+	if (!REDIS_CALL(walk->redis, &reply, err, command, set->text, text, text))
+		return false;
+	reply_str(reply_at(reply, 0), &id);
+	str_copy(out, JOB_ID_BYTES, id);
+	return true;
+}
+
+/*
+ * The rank behind the place of a member that has gone: among the members of its score, which are in the order of their bytes
+ * (newest first: against it), by halving.
+ */
+static bool
+rank_behind(struct walk *walk, const struct key *set, struct str score, const char *gone,
+	    int64_t *out, struct err *err)
+{
+	AUTO_PTR(reply_free) struct reply *before = NULL, *same = NULL;
+	bool newest_first = walk->phase != 'd';
+	const char *command = newest_first ? "ZREVRANGE" : "ZRANGE";
+	char exact[24], beyond[25];
+	int64_t low, high;
+
+	str_copy(exact, sizeof(exact), score);
+	snprintf(beyond, sizeof(beyond), "(%s", exact);
+	if (!REDIS_CALL(walk->redis, &before, err, "ZCOUNT", set->text,
+			newest_first ? beyond : "-inf", newest_first ? "+inf" : beyond) ||
+	    !REDIS_CALL(walk->redis, &same, err, "ZCOUNT", set->text, exact, exact))
+		return false;
+	low = as_i64(before);
+	high = low + as_i64(same);
+	while (low < high) {
+		int64_t middle = low + (high - low) / 2;
+		char member[JOB_ID_BYTES];
+
+		if (!member_at(walk, set, command, middle, member, err))
+			return false;
+
+		int order = strcmp(member, gone);
+
+		if (newest_first ? order > 0 : order < 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	*out = low;
+	return true;
+}
+
+/* The next members of the phase's set: [id, score, ...]. */
 static bool
 read_set(struct walk *walk, const struct key *set, size_t limit, struct reply **out,
 	 struct err *err)
 {
-	AUTO_PTR(reply_free) struct reply *rank = NULL, *before = NULL;
+	AUTO_PTR(reply_free) struct reply *rank = NULL;
 	bool newest_first = walk->phase != 'd';
 	struct str id = str_of(walk->position), score;
-	char from[24], to[24], bound[32], member[JOB_ID_BYTES];
+	char from[24], to[24], member[JOB_ID_BYTES];
 	int64_t index = 0;
 
 	if (id.len > 0) {
 		str_split(&id, '~', &score);
 		str_copy(member, sizeof(member), id);
-		snprintf(bound, sizeof(bound), "(" STR_FMT, STR_ARG(score));
 		if (!REDIS_CALL(walk->redis, &rank, err, newest_first ? "ZREVRANK" : "ZRANK",
 				set->text, member))
 			return false;
-		if (reply_i64(rank, &index)) {
+		if (reply_i64(rank, &index))
 			index++;
-		} else {
-			if (!REDIS_CALL(walk->redis, &before, err, "ZCOUNT", set->text,
-					newest_first ? bound : "-inf",
-					newest_first ? "+inf" : bound))
-				return false;
-			index = as_i64(before);
-		}
+		else if (!rank_behind(walk, set, score, member, &index, err))
+			return false;
 	}
 	snprintf(from, sizeof(from), "%lld", (long long)index);
 	snprintf(to, sizeof(to), "%lld", (long long)(index + (int64_t)limit - 1));
@@ -280,6 +331,7 @@ read_set(struct walk *walk, const struct key *set, size_t limit, struct reply **
 			  from, to, "WITHSCORES");
 }
 
+/* The next ids of the phase: for a stream [[entry, [j, id]], ...], for a set [id, score, ...]. */
 static bool
 read_ids(struct walk *walk, size_t limit, struct reply **out, struct err *err)
 {

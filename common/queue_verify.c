@@ -55,7 +55,8 @@ struct walk {
 	struct queue_ref queue;
 	struct queue_verify_report *out;
 	struct page page;
-	bool counting; /* the first walk: sums are made */
+	int64_t done_bytes; /* out_bytes of jobs in `done` */
+	bool counting;	    /* the first walk: sums are made */
 };
 
 __attribute__((format(printf, 3, 4))) static void
@@ -256,6 +257,8 @@ check_job(struct walk *walk, const struct item *item, const struct view *view)
 		out->by_status[status]++;
 		out->payload_bytes += view->payload_bytes >= 0 ? view->payload_bytes : 0;
 		out->result_bytes += number_of(view, "out_bytes");
+		if (status != JOB_FAILED && job_status_done(status))
+			walk->done_bytes += number_of(view, "out_bytes");
 	}
 }
 
@@ -458,7 +461,7 @@ walk_keys(struct walk *walk, struct err *err)
 /* ---- totals ---- */
 
 struct totals {
-	int64_t ready, pending, due, dead, done, in_bytes, out_bytes, finished;
+	int64_t ready, pending, due, dead, done, in_bytes, out_bytes, done_bytes, finished;
 };
 
 static bool
@@ -505,6 +508,7 @@ read_totals(struct walk *walk, struct totals *out, struct err *err)
 	       one_number(walk, "ZCARD", QK_DONE, NULL, &out->done, err) &&
 	       one_number(walk, "HGET", QK_STAT, "in_bytes", &out->in_bytes, err) &&
 	       one_number(walk, "HGET", QK_STAT, "out_bytes", &out->out_bytes, err) &&
+	       one_number(walk, "HGET", QK_STAT, "done_bytes", &out->done_bytes, err) &&
 	       one_number(walk, "HGET", QK_STAT, "finished", &out->finished, err);
 }
 
@@ -532,6 +536,7 @@ check_totals(struct walk *walk, const struct totals *totals)
 		by[JOB_SUCCEEDED] + by[JOB_CANCELLED] + by[JOB_EXPIRED]);
 	compare(walk, "payload bytes in stat", totals->in_bytes, out->payload_bytes);
 	compare(walk, "result bytes in stat", totals->out_bytes, out->result_bytes);
+	compare(walk, "result bytes of done jobs in stat", totals->done_bytes, walk->done_bytes);
 	if (totals->pending < by[JOB_RUNNING] + by[JOB_CANCELLING] ||
 	    totals->pending > totals->ready)
 		compare(walk, "pending entries", totals->pending,

@@ -27,7 +27,7 @@ else
 	redis.call('HINCRBY', stat, 'in_bytes', 0 - tonumber(f[3]))
 	redis.call('HINCRBY', stat, 'out_bytes', 0 - tonumber(f[4]))
 	redis.call('HINCRBY', stat, 'finished', 1)
-	redis.call('HSET', job, 'status', 'cancelled', 'cancel', 1, 'entry', '', 'due', 0, 'in_bytes', 0, 'out_bytes', 0,
+	redis.call('HSET', job, 'status', 'cancelled', 'cancel', 1, 'entry', '', 'due', 0, 'in_bytes', 0, 'out_bytes', 0, 'error', '',
 		'finished', now, 'updated', now)
 	redis.call('ZADD', KEYS[7], now, id)
 end

@@ -1,9 +1,9 @@
 -- forget: removes the record of one final job.
 -- KEYS  job payload result stat done dead
--- ARGV  id
+-- ARGV  id channel
 -- Reply 'OK' | 'NONE' | 'CONFLICT' (not final)
 -- Repeated: NONE. Out of memory: ZREM and DEL are allowed.
-local f = redis.call('HMGET', KEYS[1], 'status', 'in_bytes', 'out_bytes')
+local f = redis.call('HMGET', KEYS[1], 'status', 'in_bytes', 'out_bytes', 'version')
 local status = f[1]
 if not status then return 'NONE' end
 if status ~= 'succeeded' and status ~= 'failed' and status ~= 'cancelled' and status ~= 'expired' then return 'CONFLICT' end
@@ -12,4 +12,6 @@ redis.call('ZREM', KEYS[6], ARGV[1])
 redis.call('DEL', KEYS[1], KEYS[2], KEYS[3])
 redis.call('HINCRBY', KEYS[4], 'in_bytes', 0 - tonumber(f[2]))
 redis.call('HINCRBY', KEYS[4], 'out_bytes', 0 - tonumber(f[3]))
+if status ~= 'failed' then redis.call('HINCRBY', KEYS[4], 'done_bytes', 0 - tonumber(f[3])) end
+redis.call('PUBLISH', ARGV[2], ARGV[1] .. ' ' .. (f[4] + 1))
 return 'OK'

@@ -8,7 +8,9 @@ if ARGV[3] == '1' then
 	local score = redis.call('ZSCORE', KEYS[2], consumer)
 	if score and tonumber(score) > t[1] * 1000 + math.floor(t[2] / 1000) then return 0 end
 end
-if #redis.call('XPENDING', KEYS[1], group, '-', '+', 1, consumer) > 0 then return 0 end
+local pending = redis.pcall('XPENDING', KEYS[1], group, '-', '+', 1, consumer)
+if not pending.err and #pending > 0 then return 0 end
 redis.call('ZREM', KEYS[2], consumer)
+if pending.err then return 0 end -- no such group: nothing to leave
 redis.call('XGROUP', 'DELCONSUMER', KEYS[1], group, consumer)
 return 1

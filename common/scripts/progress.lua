@@ -2,7 +2,8 @@
 -- KEYS  job
 -- ARGV  entry epoch stage done total id channel
 -- Reply 'OK' | 'STALE'
--- Repeated: writes the same again. Out of memory: refused (the caller goes on without).
+-- Repeated: writes the same again. Out of memory: begins with a write that is allowed then.
+redis.call('HDEL', KEYS[1], '-')
 local f = redis.call('HMGET', KEYS[1], 'status', 'epoch', 'entry')
 if (f[1] ~= 'running' and f[1] ~= 'cancelling') or f[2] ~= ARGV[2] or f[3] ~= ARGV[1] then return 'STALE' end
 local t = redis.call('TIME')

@@ -1,23 +1,37 @@
--- promote: jobs whose time has come go from `due` to `ready`.
--- KEYS  ready due job...
--- ARGV  channel id... (as many as jobs, in their order)
--- Reply how many
+-- promote: jobs whose time has come go from `due` to `ready`; those that never ran and are past their expiry, to `done`.
+-- KEYS  ready due done stat, then for each item: job payload
+-- ARGV  channel id... (as many as items, in their order)
+-- Reply how many became ready
 -- Repeated: what is not in `due` any more is left alone. Out of memory: ZREM comes first and is allowed.
+local ready, due, done, stat = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
 local moved = 0
-for i = 2, #ARGV do
-	local id, job = ARGV[i], KEYS[i + 1]
-	local score = redis.call('ZSCORE', KEYS[2], id)
+
+local function expire(job, payload, id, bytes)
+	redis.call('DEL', payload)
+	redis.call('HINCRBY', stat, 'in_bytes', 0 - tonumber(bytes))
+	redis.call('HINCRBY', stat, 'finished', 1)
+	redis.call('HSET', job, 'status', 'expired', 'in_bytes', 0, 'due', 0, 'updated', now, 'finished', now)
+	redis.call('ZADD', done, now, id)
+end
+
+for i = 0, #ARGV - 2 do
+	local id, job, payload = ARGV[2 + i], KEYS[5 + 2 * i], KEYS[6 + 2 * i]
+	local score = redis.call('ZSCORE', due, id)
 	if score and tonumber(score) <= now then
-		redis.call('ZREM', KEYS[2], id)
-		local status = redis.call('HGET', job, 'status')
-		if status == 'scheduled' or status == 'retrying' then
-			redis.call('HSET', job, 'status', 'queued', 'due', 0, 'updated', now,
-				'entry', redis.call('XADD', KEYS[1], '*', 'j', id))
+		redis.call('ZREM', due, id)
+		local f = redis.call('HMGET', job, 'status', 'epoch', 'expires', 'in_bytes')
+		if f[1] == 'scheduled' or f[1] == 'retrying' then
+			if f[2] == '0' and tonumber(f[3]) > 0 and now >= tonumber(f[3]) then
+				expire(job, payload, id, f[4])
+			else
+				redis.call('HSET', job, 'status', 'queued', 'due', 0, 'updated', now,
+					'entry', redis.call('XADD', ready, '*', 'j', id))
+				moved = moved + 1
+			end
 			local version = redis.call('HINCRBY', job, 'version', 1)
 			redis.call('PUBLISH', ARGV[1], id .. ' ' .. version)
-			moved = moved + 1
 		end
 	end
 end

@@ -1,12 +1,12 @@
 -- reap: jobs whose lease is over start again later, or are dead when they lost their worker too often.
 -- KEYS  ready due dead done stat, then for each item: job payload result
--- ARGV  group lease_ms base_ms max_ms random dead_ttl_ms poison_code channel, then for each item: entry id poison
+-- ARGV  group lease_ms base_ms max_ms random poison_code channel, then for each item: entry id poison
 --       poison: bytes of the error's text for the case that the budget of starts is spent
 -- Reply how many running jobs lost their lease
 -- Every item is checked again here: still pending and idle for a whole lease. Repeated: nothing is left to do.
 -- Out of memory: XACK comes first and is allowed.
 local ready, due, dead, done, stat = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
-local group, channel = ARGV[1], ARGV[8]
+local group, channel = ARGV[1], ARGV[7]
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
 local reaped = 0
@@ -25,8 +25,8 @@ local function finish(job, id, status, set)
 	redis.call('HINCRBY', stat, 'finished', 1)
 end
 
-for i = 0, (#ARGV - 8) / 3 - 1 do
-	local entry, id, poison = ARGV[9 + 3 * i], ARGV[10 + 3 * i], ARGV[11 + 3 * i]
+for i = 0, (#ARGV - 7) / 3 - 1 do
+	local entry, id, poison = ARGV[8 + 3 * i], ARGV[9 + 3 * i], ARGV[10 + 3 * i]
 	local job, payload, result = KEYS[6 + 3 * i], KEYS[7 + 3 * i], KEYS[8 + 3 * i]
 	local pending = redis.call('XPENDING', ready, group, 'IDLE', ARGV[2], entry, entry, 1)
 	if #pending == 1 then
@@ -42,14 +42,15 @@ for i = 0, (#ARGV - 8) / 3 - 1 do
 			local starts = tonumber(f[3])
 			reaped = reaped + 1
 			if status == 'cancelling' then
-				redis.call('DEL', payload)
+				redis.call('DEL', payload, result)
 				redis.call('HINCRBY', stat, 'in_bytes', 0 - tonumber(f[5]))
-				redis.call('HSET', job, 'in_bytes', 0)
+				redis.call('HINCRBY', stat, 'out_bytes', 0 - tonumber(f[6]))
+				redis.call('HSET', job, 'in_bytes', 0, 'out_bytes', 0, 'error', '')
 				finish(job, id, 'cancelled', done)
 			elseif starts >= tonumber(f[4]) then
-				redis.call('SET', result, poison, 'PX', ARGV[6])
+				redis.call('SET', result, poison)
 				redis.call('HINCRBY', stat, 'out_bytes', #poison - tonumber(f[6]))
-				redis.call('HSET', job, 'out_bytes', #poison, 'error', ARGV[7])
+				redis.call('HSET', job, 'out_bytes', #poison, 'error', ARGV[6])
 				redis.call('HINCRBY', stat, 'failed', 1)
 				finish(job, id, 'failed', dead)
 			else

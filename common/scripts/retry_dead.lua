@@ -2,11 +2,12 @@
 -- KEYS  ready job payload result stat dead
 -- ARGV  id channel
 -- Reply {'OK', record} | {'CONFLICT', record} | {'GONE', record} (its payload is not there any more) | {'NONE'}
--- Repeated: CONFLICT, because it is not failed any more. Out of memory: begins with a write that is allowed then.
+-- Repeated before the job starts: OK again (`again` holds the epoch of the retry), and nothing changes. Out of memory: begins with a write that is allowed then.
 local job, id = KEYS[2], ARGV[1]
 redis.call('HDEL', job, '-')
-local f = redis.call('HMGET', job, 'status', 'out_bytes')
+local f = redis.call('HMGET', job, 'status', 'out_bytes', 'epoch', 'again')
 if not f[1] then return { 'NONE' } end
+if f[1] == 'queued' and f[3] == f[4] then return { 'OK', redis.call('HGETALL', job) } end
 if f[1] ~= 'failed' then return { 'CONFLICT', redis.call('HGETALL', job) } end
 if redis.call('EXISTS', KEYS[3]) == 0 then return { 'GONE', redis.call('HGETALL', job) } end
 local t = redis.call('TIME')
@@ -15,7 +16,7 @@ redis.call('ZREM', KEYS[6], id)
 redis.call('DEL', KEYS[4])
 redis.call('HINCRBY', KEYS[5], 'out_bytes', 0 - tonumber(f[2]))
 redis.call('HSET', job, 'status', 'queued', 'starts', 0, 'failures', 0, 'outages', 0, 'error', '', 'out_bytes', 0, 'finished', 0,
-	'expires', 0, 'updated', now, 'entry', redis.call('XADD', KEYS[1], '*', 'j', id))
+	'expires', 0, 'cancel', 0, 'again', f[3], 'updated', now, 'entry', redis.call('XADD', KEYS[1], '*', 'j', id))
 local version = redis.call('HINCRBY', job, 'version', 1)
 redis.call('PUBLISH', ARGV[2], id .. ' ' .. version)
 return { 'OK', redis.call('HGETALL', job) }

@@ -1,16 +1,16 @@
 -- settle: the end of one start: record, result, acknowledgement, retention and notice in one step.
 -- KEYS  ready job payload result stat due done dead
--- ARGV  group entry epoch kind result error retry_after_ms base_ms max_ms random result_ttl_ms dead_ttl_ms id channel
+-- ARGV  group entry epoch kind result error retry_after_ms base_ms max_ms random result_ttl_ms id channel
 --       kind: succeed retry fail cancel outage hand_back; result: bytes of the outcome or of the error's text;
---       random: 0 .. 2^31 - 1, for full jitter
+--       random: 0 .. 2^31 - 1, for full jitter; result_ttl_ms: of an outcome; the text of an error stays with its job
 -- Reply {'OK', status} | {'STALE'}
 -- Repeated with the same epoch and kind: the status as it is now, nothing changes.
 -- Out of memory: begins with a write that Redis allows then.
 local ready, job, stat, due, done, dead = KEYS[1], KEYS[2], KEYS[5], KEYS[6], KEYS[7], KEYS[8]
-local group, entry, epoch, kind, result, id = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[13]
+local group, entry, epoch, kind, result, id = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[12]
 redis.call('HDEL', job, '-')
 local f = redis.call('HMGET', job, 'status', 'epoch', 'entry', 'failures', 'max_failures', 'in_bytes', 'out_bytes', 'fin',
-	'outages')
+	'outages', 'error')
 local status = f[1]
 if status and f[8] == epoch .. ':' .. kind then return { 'OK', status } end
 if (status ~= 'running' and status ~= 'cancelling') or f[2] ~= epoch or f[3] ~= entry then return { 'STALE' } end
@@ -27,11 +27,9 @@ local function backoff(n)
 	return math.max(math.floor(limit * tonumber(ARGV[10]) / 2147483648), tonumber(ARGV[7]), 1)
 end
 local function keep_result(ttl_ms)
-	if #result > 0 then
-		redis.call('SET', KEYS[4], result, 'PX', ttl_ms)
-	else
-		redis.call('DEL', KEYS[4])
-	end
+	redis.call('DEL', KEYS[4])
+	if #result > 0 then redis.call('SET', KEYS[4], result) end
+	if #result > 0 and ttl_ms then redis.call('PEXPIRE', KEYS[4], ttl_ms) end
 	redis.call('HINCRBY', stat, 'out_bytes', #result - tonumber(f[7]))
 	redis.call('HSET', job, 'out_bytes', #result)
 end
@@ -41,36 +39,38 @@ local function drop_payload()
 	redis.call('HSET', job, 'in_bytes', 0)
 end
 
--- A job that was asked to stop is not tried again.
-if status == 'cancelling' and (kind == 'retry' or kind == 'outage' or kind == 'hand_back') then kind = 'cancel' end
-local to, new_entry, due_at, finished = nil, '', 0, 0
+-- A job that was asked to stop ends cancelled, unless it has succeeded before it noticed.
+if status == 'cancelling' and kind ~= 'succeed' then kind = 'cancel' end
+local to, new_entry, due_at, finished, failure = nil, '', 0, 0, ARGV[6]
 if kind == 'retry' or kind == 'fail' then failures = failures + 1 end
 if kind == 'succeed' then
 	to, finished = 'succeeded', now
+	failure = ''
 	keep_result(ARGV[11])
+	redis.call('HINCRBY', stat, 'done_bytes', #result)
 	drop_payload()
 	redis.call('ZADD', done, now, id)
 elseif kind == 'cancel' then
 	to, finished = 'cancelled', now
-	result = ''
-	keep_result(ARGV[11])
+	result, failure = '', ''
+	keep_result()
 	drop_payload()
 	redis.call('ZADD', done, now, id)
 elseif kind == 'fail' or (kind == 'retry' and failures >= tonumber(f[5])) then
 	to, finished = 'failed', now
-	keep_result(ARGV[12])
+	keep_result()
 	redis.call('ZADD', dead, now, id)
 	redis.call('HINCRBY', stat, 'failed', 1)
 elseif kind == 'retry' then
 	to, due_at = 'retrying', now + backoff(failures - 1)
-	keep_result(ARGV[12])
+	keep_result()
 	redis.call('ZADD', due, due_at, id)
 elseif kind == 'outage' then
 	to, due_at = 'retrying', now + backoff(outages)
-	keep_result(ARGV[12])
+	keep_result()
 	redis.call('ZADD', due, due_at, id)
 else
-	to = 'queued'
+	to, failure = 'queued', f[10] or ''
 	new_entry = redis.call('XADD', ready, '*', 'j', id)
 end
 if finished > 0 then
@@ -80,7 +80,7 @@ else
 	redis.call('HINCRBY', job, 'starts', -1)
 end
 redis.call('HSET', job, 'status', to, 'entry', new_entry, 'due', due_at, 'finished', finished, 'updated', now,
-	'failures', failures, 'error', ARGV[6], 'fin', epoch .. ':' .. ARGV[4], 'outages', kind == 'outage' and outages + 1 or 0)
+	'failures', failures, 'error', failure, 'fin', epoch .. ':' .. ARGV[4], 'outages', kind == 'outage' and outages + 1 or 0)
 local version = redis.call('HINCRBY', job, 'version', 1)
-redis.call('PUBLISH', ARGV[14], id .. ' ' .. version)
+redis.call('PUBLISH', ARGV[13], id .. ' ' .. version)
 return { 'OK', to }

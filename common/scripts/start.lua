@@ -2,6 +2,7 @@
 -- KEYS  ready job payload stat done paused
 -- ARGV  group consumer entry id channel
 -- Reply {'SKIP'} (the entry is gone) | {'PAUSED'} (put back as a new entry, uncharged) | {'OK', epoch, payload, record}
+--       SKIP leaves an entry alone that is pending with another consumer, or with nobody: it was not delivered to this one.
 -- Repeated by the same consumer for the same entry: the same epoch again (the first answer was lost).
 -- Out of memory: begins with a write that Redis allows then.
 local ready, job, group, consumer, entry, id = KEYS[1], KEYS[2], ARGV[1], ARGV[2], ARGV[3], ARGV[4]
@@ -20,10 +21,9 @@ if status == 'running' or status == 'cancelling' then
 	if f[3] ~= consumer then return { 'SKIP' } end
 	return { 'OK', tonumber(f[4]), redis.call('GET', KEYS[3]), redis.call('HGETALL', job) }
 end
-if status ~= 'queued' then
-	drop()
-	return { 'SKIP' }
-end
+-- An entry of the record means queued, running or cancelling. Only the consumer that it was delivered to may start it.
+local pending = redis.call('XPENDING', ready, group, entry, entry, 1)
+if status ~= 'queued' or #pending == 0 or pending[1][2] ~= consumer then return { 'SKIP' } end
 if redis.call('EXISTS', KEYS[6]) == 1 then
 	drop()
 	redis.call('HSET', job, 'entry', redis.call('XADD', ready, '*', 'j', id))
@@ -32,7 +32,7 @@ end
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
 local version = redis.call('HINCRBY', job, 'version', 1)
-if tonumber(f[5]) > 0 and now >= tonumber(f[5]) then
+if f[4] == '0' and tonumber(f[5]) > 0 and now >= tonumber(f[5]) then
 	drop()
 	redis.call('DEL', KEYS[3])
 	redis.call('HINCRBY', KEYS[4], 'in_bytes', 0 - tonumber(f[6]))

@@ -12,10 +12,10 @@ if KEYS[6] then
 		local blank = string.find(held, ' ', 1, true)
 		local holder = string.sub(held, 1, blank - 1)
 		if string.sub(held, blank + 1) ~= fingerprint then return { 'REUSED', holder, '' } end
-		return { 'REPLAY', holder, '' }
+		return { holder == id and 'OK' or 'REPLAY', holder, '' }
 	end
 end
-if redis.call('EXISTS', KEYS[3]) == 1 then return { KEYS[6] and 'REPLAY' or 'OK', id, '' } end
+if redis.call('EXISTS', KEYS[3]) == 1 then return { 'OK', id, '' } end
 if redis.call('XLEN', KEYS[1]) + redis.call('ZCARD', KEYS[2]) >= tonumber(ARGV[10]) then
 	return { 'FULL', '', 'jobs' }
 end
