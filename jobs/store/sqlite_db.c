@@ -123,7 +123,7 @@ db_open(struct db *db, const char *path, bool for_reading, struct err *err)
 	}
 	(void)sqlite3_busy_handler(db->handle, wait_while_busy, NULL);
 
-	const char *setup = for_reading ? "PRAGMA query_only = 1; PRAGMA cache_size = -4096;"
+	const char *setup = for_reading ? "PRAGMA query_only = 1; PRAGMA cache_size = -1024;"
 					: "PRAGMA synchronous = FULL; PRAGMA cache_size = -8192;"
 					  "PRAGMA journal_size_limit = 67108864;";
 

@@ -894,6 +894,81 @@ processes_share_a_store(void **state)
 			 15);
 }
 
+/* Several open a store that nobody has made yet. */
+static void
+processes_make_a_store(void **state)
+{
+	struct fixture *fixture = *state;
+	pid_t children[6];
+
+	for (int round = 0; round < 4; round++) {
+		store_close(fixture->store);
+		folder_remove(fixture->folder);
+		for (int i = 0; i < 6; i++) {
+			children[i] = fork();
+			if (children[i] == 0) {
+				char id[2] = { (char)('a' + i), 0 };
+
+				open_store(fixture);
+				put_texts(fixture->store, "c1", id, "1.1", i, crowd_texts);
+				store_close(fixture->store);
+				_exit(0);
+			}
+		}
+		for (int i = 0; i < 6; i++)
+			assert_int_equal(wait_child(children[i]), 0);
+		open_store(fixture);
+		assert_int_equal(
+			SEARCH(fixture, .text = "crowd", .topic = 0, .limit = 100).dense_count, 18);
+	}
+}
+
+/* Killed at any moment: generations are whole or not there, and what was answered is there. */
+static void
+killed_writer_leaves_whole_generations(void **state)
+{
+	struct fixture *fixture = *state;
+	char gen[32] = "";
+	int64_t answered = 0;
+	int ends[2];
+
+	assert_int_equal(pipe(ends), 0);
+	store_close(fixture->store);
+
+	pid_t child = fork();
+
+	if (child == 0) {
+		open_store(fixture);
+		for (int64_t seq = 1;; seq++) {
+			(void)snprintf(gen, sizeof(gen), "%lld.1", (long long)seq);
+			put_texts(fixture->store, "c1", "d", gen, 0, crowd_texts);
+			if (write(ends[1], &seq, sizeof(seq)) != sizeof(seq))
+				_exit(1);
+		}
+	}
+	while (answered < 40)
+		assert_int_equal(read(ends[0], &answered, sizeof(answered)), sizeof(answered));
+	assert_int_equal(kill(child, SIGKILL), 0);
+	assert_int_equal(wait_child(child), 1000 + SIGKILL);
+	(void)close(ends[1]);
+	while (read(ends[0], &answered, sizeof(answered)) == sizeof(answered))
+		;
+	(void)close(ends[0]);
+	open_store(fixture);
+
+	struct listing all = { 0 };
+	struct err err = ERR_INIT;
+
+	assert_true(fixture->store->ops->each_generation(fixture->store, list_one, &all, &err));
+	assert_in_range(all.generations, answered, answered + 1);
+	assert_int_equal(all.chunks, 3 * all.generations);
+
+	struct store_hits hits = SEARCH(fixture, .text = "crowd", .topic = 0, .limit = 100000);
+
+	assert_int_equal(hits.dense_count, all.chunks);
+	assert_int_equal(hits.lexical_count, all.chunks);
+}
+
 /* What another process puts and removes is seen by the next search. */
 static void
 sees_other_processes(void **state)
@@ -1136,6 +1211,8 @@ main(void)
 		TEST(narrow_filter_fills_the_limit),
 		TEST(threads_share_a_store),
 		TEST(processes_share_a_store),
+		TEST(processes_make_a_store),
+		TEST(killed_writer_leaves_whole_generations),
 		TEST(sees_other_processes),
 	};
 	/* for a store that is a file */
