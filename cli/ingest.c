@@ -2,7 +2,8 @@
  * Sending many documents and seeing each of them through.
  *
  * 1. The files are collected and sorted; the collection's documents are listed page by page, and the
- *    content hash of those that are among our files is kept. Memory grows with our files only.
+ *    content hash of those that are among our files is kept. Memory grows with our files only. A few
+ *    files are asked for one by one instead: the collection may be large.
  * 2. `--jobs` threads take files in order: read, hash, skip when the collection has these bytes, else
  *    POST with an Idempotency-Key made of collection, id, hash and run: a lost reply can be repeated and
  *    is answered with the same job. What the server accepted goes to the queue of pending jobs.
@@ -32,6 +33,7 @@
 #include "common/base/mem.h"
 
 #define WAITERS 2
+#define ASK_EACH_MAX 64 /* files; more are looked up by listing the collection */
 #define WAIT_S 5
 #define DEFAULT_RETRY_S 300
 #define FIRST_RETRY_S 5
@@ -49,6 +51,7 @@ struct ingest {
 	struct cli *cli;
 	const char *run; /* a ulid: part of the idempotency keys */
 	struct files files;
+	bool ask_each;
 	int64_t walk_failed; /* of failed: what the walk could not read, no member of files */
 
 	/* shared, under lock */
@@ -83,18 +86,24 @@ unlock(struct ingest *in)
 
 /* ---- what the collection has ---- */
 
+/* While a newer version is on its way, the one shown is not what will be there. */
+static void
+note_known(struct file *file, const struct js *document)
+{
+	struct str hash = show_text(document, "content_hash");
+
+	if (hash.len == SHA256_HEX_BYTES - 1 && !show_bool(document, "in_flight"))
+		(void)str_copy(file->known_hash, sizeof(file->known_hash), hash);
+}
+
 static bool
 on_document(void *user, const struct js *item)
 {
 	struct ingest *in = user;
 	struct file *file = files_find(&in->files, show_text(item, "id"));
-	struct str hash = show_text(item, "content_hash");
 
-	if (str_starts(hash, "sha256:"))
-		hash = str_sub(hash, 7, hash.len);
-	/* while a newer version is on its way, the one listed is not what will be there */
-	if (file && hash.len == SHA256_HEX_BYTES - 1 && !show_bool(item, "in_flight"))
-		(void)str_copy(file->known_hash, sizeof(file->known_hash), hash);
+	if (file)
+		note_known(file, item);
 	return !atomic_load(&cli_interrupted);
 }
 
@@ -118,9 +127,28 @@ list_known(struct ingest *in, struct err *err)
 	/* the first contact: somebody who mistyped an address should hear it soon */
 	if (api.retry_ms > FIRST_RETRY_S * 1000)
 		api.retry_ms = FIRST_RETRY_S * 1000;
-	if (!api_each(&api, path.data, in->cli->options.force ? 1 : 0, on_document, in, err))
+	in->ask_each = !in->cli->options.force && in->files.count <= ASK_EACH_MAX;
+	/* one page at least, to see that the collection is there */
+	if (!api_each(&api, path.data, in->cli->options.force || in->ask_each ? 1 : 0, on_document,
+		      in, err))
 		return false;
 	return !atomic_load(&cli_interrupted) || err_set(err, ERR_CANCELLED, "interrupted");
+}
+
+static bool
+ask_known(const struct ingest *in, struct api *api, struct file *file, struct err *err)
+{
+	AUTO(buf) struct buf path = BUF_INIT(8192);
+	AUTO_PTR(js_free) struct js *document = NULL;
+
+	documents_path(in->cli, &path);
+	buf_add_char(&path, '/');
+	api_add_encoded(&path, str_of(file->id));
+	if (api_get(api, path.data, &document, err)) {
+		note_known(file, document);
+		return true;
+	}
+	return err->detail == 404;
 }
 
 /* ---- one file ---- */
@@ -275,17 +303,18 @@ static void
 send_file(struct ingest *in, struct api *api, size_t index, struct buf *body)
 {
 	AUTO_PTR(js_free) struct js *job = NULL;
-	const struct file *file = &in->files.items[index];
+	struct file *file = &in->files.items[index]; /* this thread's while it is being sent */
 	char hash[SHA256_HEX_BYTES];
 	struct err err = ERR_INIT;
 	bool read = read_body(file->path, body, &err);
+	bool asked = read && (!in->ask_each || ask_known(in, api, file, &err));
 	bool same = false, sent = false;
 
-	if (read) {
+	if (asked) {
 		sha256_hex(str_make(body->data, body->len), hash);
 		same = strcmp(hash, file->known_hash) == 0 && !in->cli->options.force;
 	}
-	if (read && !same)
+	if (asked && !same)
 		sent = post_file(in, api, file, body, hash, &job, &err);
 	if (body->cap > 4 << 20)
 		buf_release(body); /* one huge file must not stay */

@@ -194,6 +194,7 @@ gets_over_faults_without_doubling(void **state)
 	struct fixture *f = *state;
 
 	fake_api_fault(f->api, &(struct fake_fault){ "GET /api/v1/collections", 503, 1, 0, false });
+	fake_api_fault(f->api, &(struct fake_fault){ "documents/", 503, 2, 0, false });
 	fake_api_fault(f->api, &(struct fake_fault){ "POST ", 429, 3, 0, false });
 	fake_api_fault(f->api, &(struct fake_fault){ "POST ", 503, 2, 0, false });
 	fake_api_fault(f->api,
@@ -277,6 +278,11 @@ keeps_many_in_flight(void **state)
 
 	assert_int_equal(counts.posts, 607);
 	assert_in_range(counts.most_posts, 2, 16);
+
+	/* so many are looked up by listing the collection */
+	put("many-1.txt", "changed");
+	check_code(f, run(f, "ingest", ".", NULL), CLI_OK);
+	check_has(f->out, "1 ingested, 606 unchanged");
 }
 
 static void

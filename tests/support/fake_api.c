@@ -155,6 +155,26 @@ holds(const struct fake_job *job, size_t index, const struct fake_api *api)
 }
 
 static void
+get_document(struct fake_api *api, struct str raw, struct arena *arena, struct answer *answer)
+{
+	struct jw w = jw_start(&answer->body);
+	struct str id = STR("");
+	struct err err = ERR_INIT;
+
+	(void)http_path_decode(raw, arena, &id, &err);
+	for (size_t i = 0; i < api->job_count; i++) {
+		if (!holds(&api->jobs[i], i, api) || !str_eq_c(id, api->jobs[i].document))
+			continue;
+		jw_obj(&w);
+		jw_kcstr(&w, "id", api->jobs[i].document);
+		jw_kcstr(&w, "content_hash", api->jobs[i].hash);
+		jw_end(&w);
+		return;
+	}
+	problem(answer, 404, "NOT_FOUND", "no such document", NULL);
+}
+
+static void
 list_documents(struct fake_api *api, const struct http_request *request, struct arena *arena,
 	       struct answer *answer)
 {
@@ -243,6 +263,7 @@ route(struct fake_api *api, const struct http_request *request, struct arena *ar
 {
 	struct str path = request->path;
 	bool post = str_eq_c(request->method, "POST");
+	static const char one[] = "/api/v1/collections/default/documents/";
 
 	answer->status = 200;
 	if (str_ends(path, "/documents") && str_starts(path, "/api/v1/collections/missing"))
@@ -251,6 +272,8 @@ route(struct fake_api *api, const struct http_request *request, struct arena *ar
 		post_document(api, request, arena, answer);
 	else if (str_ends(path, "/documents"))
 		list_documents(api, request, arena, answer);
+	else if (str_starts(path, one) && str_eq_c(request->method, "GET"))
+		get_document(api, str_sub(path, strlen(one), path.len), arena, answer);
 	else if (str_ends(path, ":cancel"))
 		cancel_job(api, str_sub(path, strlen("/api/v1/jobs/"), path.len), answer);
 	else if (str_ends(path, "/result") || (str_ends(path, "/query") && post))
