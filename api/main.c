@@ -145,7 +145,8 @@ run(const struct config *config)
 	sigaction(SIGPIPE, &(struct sigaction){ .sa_handler = SIG_IGN }, NULL);
 	if (!api_start(config, &api, &err)) {
 		log_err(LOG_ERROR, &err, "could not start");
-		return err.code == ERR_CONFIG ? CONFIG_EXIT_CODE : 1;
+		/* a port in use may be free at the next try */
+		return err.code == ERR_CONFIG && err.detail != EADDRINUSE ? CONFIG_EXIT_CODE : 1;
 	}
 	log_info("rag-api " RAG_VERSION " listens on %s (port %d)", config->api_listen,
 		 http_server_port(api->server));

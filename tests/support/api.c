@@ -15,7 +15,6 @@
 #include "common/result.h"
 #include "tests/support/must.h"
 
-#define PATIENCE_MS 30000
 #define MAX_REPLY_BYTES (64u * 1024 * 1024)
 
 /* ---- the process ---- */
@@ -51,7 +50,8 @@ api_server_start(const char *redis_url, const char *const *env)
 		full[count++] = env[i];
 	}
 	server->process = process_start((const char *const[]){ "rag-api", NULL }, full);
-	if (!process_wait_log(server->process, "rag-api " RAG_VERSION " listens on", PATIENCE_MS)) {
+	if (!process_wait_log(server->process, "rag-api " RAG_VERSION " listens on",
+			      API_PATIENCE_MS)) {
 		log = process_log(server->process);
 		print_error("%s", log);
 		mem_free(log);
@@ -113,8 +113,8 @@ ask_with(int port, const char *method, const char *path, const char *const *head
 		.url = url,
 		.headers = headers,
 		.body = body,
-		.connect_timeout_ms = PATIENCE_MS,
-		.timeout_ms = 2 * PATIENCE_MS,
+		.connect_timeout_ms = API_PATIENCE_MS,
+		.timeout_ms = 2 * API_PATIENCE_MS,
 		.max_body_bytes = MAX_REPLY_BYTES,
 	};
 	*out = (struct answer){ 0 };
@@ -203,13 +203,36 @@ ask_status(struct api_server *server, int status, const char *method, const char
 	answer_release(&answer);
 }
 
+bool
+status_is(void *user)
+{
+	const struct ask_until *until = user;
+	struct answer answer = { 0 };
+	bool ok;
+
+	ask_with(until->port, until->method, until->path,
+		 (const char *const[]){ "Content-Type: application/json", until->header, NULL },
+		 str_of(until->body), &answer);
+	ok = answer.status == until->status;
+	answer_release(&answer);
+	return ok;
+}
+
+void
+ask_until(int port, int status, const char *method, const char *path, const char *body)
+{
+	struct ask_until until = { port, status, method, path, body, NULL };
+
+	wait_until(status_is, &until, API_PATIENCE_MS, path);
+}
+
 /* ---- a worker ---- */
 
 void
 fake_take(struct redis *redis, const char *queue_name, struct arena *arena, struct fake_job *out)
 {
 	enum queue_start_result result = QUEUE_START_SKIPPED;
-	int64_t until = clock_mono_ms() + PATIENCE_MS;
+	int64_t until = clock_mono_ms() + API_PATIENCE_MS;
 	struct queue_entry entry;
 	struct queue_ref queue;
 

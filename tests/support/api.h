@@ -55,6 +55,16 @@ bool answer_is(const struct answer *answer, const char *path, const char *expect
 void ask_status(struct api_server *server, int status, const char *method, const char *path,
 		const char *body);
 
+/* Asks until the answer has this status, or the patience is over. */
+#define API_PATIENCE_MS 30000
+struct ask_until {
+	int port, status;
+	const char *method, *path, *body;
+	const char *header; /* may be NULL */
+};
+bool status_is(void *ask_until); /* once; for wait_until */
+void ask_until(int port, int status, const char *method, const char *path, const char *body);
+
 /* ---- a worker ---- */
 
 struct fake_job {

@@ -1,0 +1,226 @@
+/* rag-api and its settings, its command line, and its keys. */
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "common/base/clock.h"
+#include "common/base/mem.h"
+#include "common/sha256.h"
+#include "tests/support/api.h"
+#include "tests/support/must.h"
+#include "tests/support/redis_server.h"
+
+#define V1 "/api/v1"
+#define QUERY V1 "/collections/default/query"
+#define DOCS V1 "/collections/default/documents"
+
+static int
+start_curl(void **state)
+{
+	(void)state;
+	MUST(http_client_global_init(e));
+	return 0;
+}
+
+/* ---- settings ---- */
+
+static void
+test_refused_settings(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *env[3];
+		int code;
+		const char *said;
+	} rows[] = {
+		{ { "API_LISTEN=0.0.0.0:0" }, 78, "API_KEYS_FILE" },
+		{ { "API_LISTEN=nonsense" }, 78, "API_LISTEN" },
+		{ { "ENVIRONMENT=production", "API_LISTEN=127.0.0.1:0" }, 78, "API_KEYS_FILE" },
+		{ { "API_LISTEN=127.0.0.1:0", "API_KEYS_FILE=/nonexistent" }, 78, "/nonexistent" },
+		{ { "EMBEDDER=gemini" }, 78, "EMBEDDER" },
+		{ { "STORE=chroma" }, 78, "STORE" },
+		{ { "CHUNK_SIZE=many" }, 78, "CHUNK_SIZE" },
+		{ { "REDIS_URL=http://x" }, 78, "redis" },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		char *log;
+
+		print_message("%s\n", rows[i].env[0]);
+		assert_int_equal(api_server_refused((const char *const[]){ "rag-api", NULL },
+						    rows[i].env, &log),
+				 rows[i].code);
+		if (!strstr(log, rows[i].said))
+			fail_msg("'%s' is not in %s", rows[i].said, log);
+		mem_free(log);
+	}
+}
+
+static void
+test_command_line(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *argv[4];
+		int code;
+		const char *said;
+	} rows[] = {
+		{ { "rag-api", "--help" }, 0, "usage: rag-api" },
+		{ { "rag-api", "--version" }, 0, "rag-api " RAG_VERSION },
+		{ { "rag-api", "--print-config" }, 0, "listen:" },
+		{ { "rag-api", "--no-such-thing" }, 64, "--no-such-thing" },
+		{ { "rag-api", "--config" }, 64, "--config" },
+		{ { "rag-api", "--config", "/nonexistent.yaml" }, 78, "/nonexistent.yaml" },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		char *log;
+
+		print_message("%s\n", rows[i].argv[1]);
+		assert_int_equal(api_server_refused(rows[i].argv, NULL, &log), rows[i].code);
+		if (!strstr(log, rows[i].said))
+			fail_msg("'%s' is not in %s", rows[i].said, log);
+		mem_free(log);
+	}
+}
+
+/* A Redis that would throw jobs away is refused; a port in use is not a matter of settings. */
+static void
+test_refused_at_start(void **state)
+{
+	(void)state;
+	struct redis_server *server = redis_server_start(
+		(const char *const[]){ "--maxmemory-policy", "allkeys-lru", NULL });
+	char url[512], listen[64], *log;
+
+	snprintf(url, sizeof(url), "REDIS_URL=%s", redis_server_url(server));
+	assert_int_equal(api_server_refused((const char *const[]){ "rag-api", NULL },
+					    (const char *const[]){ url, "API_LISTEN=127.0.0.1:0",
+								   "METRICS_LISTEN=127.0.0.1:0",
+								   NULL },
+					    &log),
+			 78);
+	assert_non_null(strstr(log, "noeviction"));
+	mem_free(log);
+	redis_server_stop(server);
+
+	server = redis_server_start(NULL);
+	struct api_server *api = api_server_start(redis_server_url(server), NULL);
+	snprintf(url, sizeof(url), "REDIS_URL=%s", redis_server_url(server));
+	snprintf(listen, sizeof(listen), "API_LISTEN=127.0.0.1:%d", api->port);
+	assert_int_equal(api_server_refused((const char *const[]){ "rag-api", NULL },
+					    (const char *const[]){ url, listen,
+								   "METRICS_LISTEN=127.0.0.1:0",
+								   NULL },
+					    &log),
+			 1);
+	mem_free(log);
+	assert_int_equal(api_server_stop(api), 0);
+	redis_server_stop(server);
+}
+
+/* ---- keys ---- */
+
+static void
+write_keys(const char *path, const char *const *names_and_keys, const char *tail)
+{
+	FILE *file = fopen(path, "w");
+
+	assert_non_null(file);
+	fputs("# who may use the API\n\n", file);
+	for (; *names_and_keys; names_and_keys += 2) {
+		char hash[SHA256_HEX_BYTES];
+
+		sha256_hex(str_of(names_and_keys[1]), hash);
+		fprintf(file, "%s:%s\n", names_and_keys[0], hash);
+	}
+	fputs(tail, file);
+	assert_int_equal(fclose(file), 0);
+}
+
+static int
+ask_as(struct api_server *api, const char *header, struct answer *out)
+{
+	ask(api, out, "POST", QUERY, "{\"query\":\"x\"}", "Idempotency-Key: k", header);
+	return out->status;
+}
+
+static void
+test_keys(void **state)
+{
+	(void)state;
+	struct redis_server *server = redis_server_start(NULL);
+	char path[] = "/tmp/rag-keys-XXXXXX", setting[64], first_id[JOB_ID_BYTES];
+	struct answer answer = { 0 };
+	int fd = mkstemp(path);
+
+	assert_true(fd >= 0);
+	close(fd);
+	write_keys(path, (const char *const[]){ "ann", "key-a", "bob", "key-b", NULL }, "");
+	snprintf(setting, sizeof(setting), "API_KEYS_FILE=%s", path);
+	/* with keys any address may be listened on */
+	struct api_server *api =
+		api_server_start(redis_server_url(server),
+				 (const char *const[]){ setting, "API_LISTEN=0.0.0.0:0",
+							"ENVIRONMENT=production", NULL });
+
+	ask(api, &answer, "GET", V1 "/queues", NULL);
+	assert_int_equal(answer.status, 401);
+	assert_true(str_starts(answer_header(&answer, "www-authenticate"), "Bearer"));
+	assert_true(answer_is(&answer, "code", "UNAUTHENTICATED"));
+	answer_release(&answer);
+	ask_status(api, 401, "GET", V1 "/nothing", NULL); /* tells nothing to strangers */
+	assert_int_equal(ask_as(api, "Authorization: Bearer wrong", &answer), 401);
+	answer_release(&answer);
+	assert_int_equal(ask_as(api, "Authorization: Basic key-a", &answer), 401);
+	answer_release(&answer);
+	assert_int_equal(ask_as(api, "Authorization: Bearer key-a", &answer), 202);
+	assert_true(str_copy(first_id, sizeof(first_id), answer_str(&answer, "id")));
+	answer_release(&answer);
+	assert_int_equal(ask_as(api, "X-API-Key: key-a", &answer), 202);
+	assert_true(answer_is(&answer, "id", first_id)); /* the same caller, the same key */
+	answer_release(&answer);
+	assert_int_equal(ask_as(api, "X-API-Key: key-b", &answer), 202);
+	assert_false(
+		str_eq_c(answer_str(&answer, "id"), first_id)); /* keys of callers do not meet */
+	answer_release(&answer);
+
+	write_keys(path, (const char *const[]){ "ann", "key-new", NULL }, "");
+	struct ask_until until = {
+		api->port, 200, "GET", V1 "/queues", NULL, "X-API-Key: key-new"
+	};
+	wait_until(status_is, &until, API_PATIENCE_MS, "the new key");
+	assert_int_equal(ask_as(api, "X-API-Key: key-a", &answer), 401);
+	answer_release(&answer);
+
+	/* a broken file changes nothing and is told */
+	write_keys(path, (const char *const[]){ "ann", "key-x", NULL }, "broken line\n");
+	for (int64_t end = clock_mono_ms() + API_PATIENCE_MS;
+	     !process_wait_log(api->process, "stay as they were", 50);) {
+		assert_true(clock_mono_ms() < end);
+		assert_true(status_is(&until));
+	}
+	assert_true(status_is(&until));
+	assert_int_equal(api_server_stop(api), 0);
+	unlink(path);
+	redis_server_stop(server);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_refused_settings),
+		cmocka_unit_test(test_command_line),
+		cmocka_unit_test(test_refused_at_start),
+		cmocka_unit_test(test_keys),
+	};
+	return cmocka_run_group_tests(tests, start_curl, NULL);
+}
