@@ -1,6 +1,7 @@
 # rag_flags: what every object of the project is compiled and linked with. Libraries of others are SYSTEM (imported targets), so
 # no warning comes from their headers.
 option(RAG_WERROR "Warnings are errors" OFF)
+option(RAG_FUZZ "Build tests/fuzz (clang, with RAG_SANITIZE=address)" OFF)
 set(RAG_SANITIZE "" CACHE STRING "address (with undefined), thread, or empty")
 
 set(CMAKE_C_STANDARD 17)
@@ -55,4 +56,8 @@ if(CMAKE_BUILD_TYPE STREQUAL "Release")
 		target_compile_options(rag_flags INTERFACE -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3)
 	endif()
 	target_link_options(rag_flags INTERFACE -Wl,-z,relro -Wl,-z,now -Wl,-z,noexecstack)
+endif()
+
+if(RAG_FUZZ)
+	target_compile_options(rag_flags INTERFACE -fsanitize=fuzzer-no-link)
 endif()

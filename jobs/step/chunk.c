@@ -288,7 +288,7 @@ find_cut(const struct chunker *chunker, size_t start, size_t fresh, size_t block
 			return search.best;
 		scan_pass(&scan, cp, len);
 	}
-	if (!search.found || skip_space(text, scan.at) >= text.len)
+	if (!search.found || (scan.chars <= whole_max && skip_space(text, scan.at) >= text.len))
 		return end;
 	return search.best;
 }

@@ -199,6 +199,13 @@ long_white_space(void **state)
 	cut("text/plain", str_make(text.data, text.len), 100, 50);
 	assert_in_range(count, 5, 12);
 	cut("text/markdown", str_make(text.data, text.len), 100, 50);
+
+	buf_clear(&text); /* a last character far behind the rest */
+	buf_add_str(&text, "words ");
+	(void)repeat(&text, "\n", 500);
+	buf_add_str(&text, "!");
+	cut("text/plain", repeat(&text, "\n", 500), 100, 50);
+	assert_int_equal(count, 2);
 }
 
 static void
