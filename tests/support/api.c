@@ -127,6 +127,20 @@ ask_with(int port, const char *method, const char *path, const char *const *head
 }
 
 void
+ask_strings(int port, const char *method, const char *path, const char *const *strings,
+	    struct answer *out)
+{
+	const char *headers[16] = { "Content-Type: application/json" };
+	size_t count = 0;
+
+	for (; strings[1 + count]; count++) {
+		assert_true(count + 2 < ARRAY_SIZE(headers));
+		headers[1 + count] = strings[1 + count];
+	}
+	ask_with(port, method, path, headers, str_of(strings[0]), out);
+}
+
+void
 answer_release(struct answer *answer)
 {
 	js_free(answer->json);

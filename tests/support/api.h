@@ -37,11 +37,13 @@ struct answer {
 /* headers: "Name: value", NULL-terminated, may be NULL. `answer` is zeroed or was released. Thread-safe. */
 void ask_with(int port, const char *method, const char *path, const char *const *headers,
 	      struct str body, struct answer *out);
-/* JSON body (NULL = none); headers are the varargs. */
-#define ask(server, out, method, path, body, ...)                                                  \
-	ask_with((server)->port, (method), (path),                                                 \
-		 (const char *const[]){ "Content-Type: application/json", ##__VA_ARGS__, NULL },   \
-		 str_of(body), (out))
+/* The same with strings: the JSON body (NULL = none), then headers, then NULL. */
+void ask_strings(int port, const char *method, const char *path, const char *const *strings,
+		 struct answer *out);
+/* ask(server, &answer, "POST", "/path", body, "Name: value"...) */
+#define ask(server, out, method, path, ...)                                                        \
+	ask_strings((server)->port, (method), (path), (const char *const[]){ __VA_ARGS__, NULL },  \
+		    (out))
 void answer_release(struct answer *answer);
 
 /* "" when absent. Path of members: "progress/stage", "errors/0/pointer". */
