@@ -5,6 +5,7 @@
 
 const struct embedder_ops *const embedder_registry[] = { &local_embedder_ops, NULL };
 const struct reranker_ops *const reranker_registry[] = { &local_reranker_ops, NULL };
+const struct generator_ops *const generator_registry[] = { &extractive_generator_ops, NULL };
 
 bool
 embedder_open(const struct config *config, struct embedder **out, struct err *err)
@@ -45,4 +46,21 @@ reranker_close(struct reranker *reranker)
 {
 	if (reranker)
 		reranker->ops->close(reranker);
+}
+
+bool
+generator_open(const struct config *config, struct generator **out, struct err *err)
+{
+	if (config->generator != GENERATOR_AUTO && config->generator != GENERATOR_EXTRACTIVE)
+		return err_set(err, ERR_CONFIG,
+			       "generator '%s' is not part of this build (there are: extractive)",
+			       config_generator_names[config->generator]);
+	return extractive_generator_ops.open(config, out, err);
+}
+
+void
+generator_close(struct generator *generator)
+{
+	if (generator)
+		generator->ops->close(generator);
 }
