@@ -5,11 +5,12 @@
  *						then closed without a word
  *	HEAD	its first byte is there		header_timeout_ms from that byte; then 408
  *	HANDLER	the handler runs		its own business
- *	BODY	the handler asked for the body	body_timeout_ms from the first ask; then ERR_REQUEST_TIMEOUT
+ *	BODY	the handler asked for it	body_timeout_ms from then; ERR_REQUEST_TIMEOUT
  *	ANSWER	one sendmsg of head and body	body_timeout_ms without a byte taken, or slower
  *						than SLOWEST_READER on the whole; then closed
  *	DRAIN	what the handler left unread	DRAIN_MS and DRAIN_MAX_BYTES; then closed
- *	LINGER	after the last answer		DRAIN_MS, LINGER_MAX_BYTES, so that the client reads the answer before the reset
+ *	LINGER	after the last answer, when	DRAIN_MS, LINGER_MAX_BYTES; so the client can read the
+ *		bytes are left unread		answer before a reset destroys it
  *
  * A deadline is never moved by bytes that trickle in. When the server stops, IDLE ends at once and the
  * other waits end STOP_GRACE_MS later at the latest; the handler is waited for.
@@ -24,185 +25,26 @@
  */
 #include "common/http_conn.h"
 
-#include <errno.h>
 #include <poll.h>
 #include <string.h>
 
 #include <sys/ioctl.h>
 #include <sys/socket.h>
-#include <sys/uio.h>
 
 #include "common/base/auto.h"
 #include "common/base/clock.h"
 #include "common/base/id.h"
 #include "common/base/mem.h"
-#include "common/http_head.h"
 #include "common/json.h"
 
-#define WINDOW_BYTES ((size_t)4096)    /* room for chunk headers and data after the head */
-#define READ_BYTES ((size_t)64 * 1024) /* of a body with a length, per read */
+#define WINDOW_BYTES ((size_t)4096) /* room for chunk headers and data after the head */
 #define ANSWER_HEAD_MAX ((size_t)16 * 1024)
-#define DRAIN_MAX_BYTES ((int64_t)256 * 1024)
-#define LINGER_MAX_BYTES ((int64_t)16 * 1024 * 1024)
-#define DRAIN_MS 1000
-#define STOP_GRACE_MS 1000
+#define LINGER_MAX_BYTES ((int64_t)256 * 1024 * 1024)
 #define TURN_MS 100
 #define IDLE_SLICE_MS 50
-#define CHUNK_LINE_MAX 256 /* size and extensions */
-#define TRAILER_MAX 64	   /* lines */
-#define SLOWEST_READER 64  /* bytes per millisecond that a client must take of an answer */
+#define SLOWEST_READER 64 /* bytes per millisecond that a client must take of an answer */
 
-enum body_kind { BODY_NONE, BODY_LENGTH, BODY_CHUNKED };
-
-/* where a chunked body stands */
-enum chunk_state { CHUNK_SIZE_LINE, CHUNK_DATA, CHUNK_DATA_END, CHUNK_TRAILER, CHUNK_DONE };
-
-struct http_conn {
-	struct http_shared *shared; /* borrowed */
-	int fd;			    /* borrowed */
-	const char *remote;	    /* borrowed */
-	int64_t start_ms;
-	int64_t stop_deadline_ms; /* 0 = not stopping yet */
-	int requests;
-
-	char *data; /* owned */
-	size_t cap, len;
-	size_t head_len;
-	size_t at;
-
-	/* of the request at work */
-	struct http_head head;
-	enum body_kind body;
-	enum chunk_state chunk;
-	int64_t left; /* BODY_LENGTH: of the body; BODY_CHUNKED: of the chunk */
-	int64_t body_deadline_ms;
-	bool body_done;	  /* wholly read off the connection */
-	bool body_broken; /* nothing more can be read */
-	bool body_kept;	  /* body_text is it */
-	struct str body_text;
-	bool expect_pending; /* the client waits for 100 Continue */
-	bool answered;
-	bool close;
-};
-
-/* ---- waiting and reading ---- */
-
-enum io { IO_OK, IO_EOF, IO_TIMEOUT, IO_STOP };
-
-/* Waits until fd is ready for the events, or the deadline. idle: IO_STOP as soon as the server stops. */
-static enum io
-wait_fd(struct http_conn *conn, short events, int64_t deadline_ms, bool idle)
-{
-	for (;;) {
-		if (atomic_load(&conn->shared->stopping)) {
-			if (idle)
-				return IO_STOP;
-			if (conn->stop_deadline_ms == 0)
-				conn->stop_deadline_ms = clock_mono_ms() + STOP_GRACE_MS;
-			if (deadline_ms > conn->stop_deadline_ms)
-				deadline_ms = conn->stop_deadline_ms;
-		}
-		struct pollfd fds[2] = {
-			{ .fd = conn->fd, .events = events },
-			{ .fd = conn->stop_deadline_ms ? -1 : conn->shared->stop_fd,
-			  .events = POLLIN },
-		};
-		int left = clock_left_ms(deadline_ms);
-		int ready = poll(fds, 2, left);
-
-		if (ready > 0 && fds[0].revents)
-			return IO_OK;
-		if (ready < 0 && errno != EINTR)
-			return IO_EOF;
-		if (ready <= 0 && clock_left_ms(deadline_ms) == 0)
-			return IO_TIMEOUT;
-	}
-}
-
-/* Reads some bytes to where the caller says. *out_got > 0 on IO_OK. */
-static enum io
-read_some(struct http_conn *conn, void *into, size_t room, int64_t deadline_ms, bool idle,
-	  size_t *out_got)
-{
-	for (;;) {
-		ssize_t got = recv(conn->fd, into, room, MSG_DONTWAIT);
-
-		if (got > 0) {
-			*out_got = (size_t)got;
-			/* a client that always has one more byte must not outrun the clock */
-			return clock_left_ms(deadline_ms) > 0 ? IO_OK : IO_TIMEOUT;
-		}
-		if (got == 0)
-			return IO_EOF;
-		if (errno == EINTR)
-			continue;
-		if (errno != EAGAIN && errno != EWOULDBLOCK)
-			return IO_EOF;
-
-		enum io io = wait_fd(conn, POLLIN, deadline_ms, idle);
-
-		if (io != IO_OK)
-			return io;
-	}
-}
-
-static void
-grow(struct http_conn *conn, size_t cap)
-{
-	if (cap > conn->cap) {
-		conn->data = mem_grow(conn->data, cap, 1);
-		conn->cap = cap;
-	}
-}
-
-/* Appends to data; the caller made room. */
-static enum io
-fill(struct http_conn *conn, int64_t deadline_ms, bool idle)
-{
-	size_t got = 0;
-	enum io io = read_some(conn, conn->data + conn->len, conn->cap - conn->len, deadline_ms,
-			       idle, &got);
-
-	conn->len += got;
-	return io;
-}
-
-/* ---- writing ---- */
-
-static bool
-send_all(struct http_conn *conn, struct iovec *parts, size_t count, int64_t deadline_ms)
-{
-	struct msghdr msg = { .msg_iov = parts, .msg_iovlen = count };
-
-	while (msg.msg_iovlen > 0) {
-		ssize_t sent = sendmsg(conn->fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT);
-
-		if (sent < 0) {
-			if (errno == EINTR)
-				continue;
-			if (errno != EAGAIN && errno != EWOULDBLOCK)
-				return false;
-
-			int64_t stalled_ms = clock_mono_ms() + conn->shared->opts.body_timeout_ms;
-
-			if (wait_fd(conn, POLLOUT,
-				    stalled_ms < deadline_ms ? stalled_ms : deadline_ms,
-				    false) != IO_OK)
-				return false;
-			continue;
-		}
-		while (msg.msg_iovlen > 0 && (size_t)sent >= msg.msg_iov->iov_len) {
-			sent -= (ssize_t)msg.msg_iov->iov_len;
-			msg.msg_iov++;
-			msg.msg_iovlen--;
-		}
-		if (msg.msg_iovlen > 0) {
-			msg.msg_iov->iov_base = (char *)msg.msg_iov->iov_base + sent;
-			msg.msg_iov->iov_len -= (size_t)sent;
-		}
-	}
-	return true;
-}
+/* ---- answers ---- */
 
 /* IMF-fixdate of RFC 9110 5.6.7, whatever the locale, and without the lock of gmtime_r. */
 static void
@@ -299,7 +141,7 @@ send_answer(struct http_conn *conn, const struct http_answer *answer)
 	int64_t deadline_ms = clock_mono_ms() + conn->shared->opts.body_timeout_ms +
 			      (int64_t)(answer->body.len / SLOWEST_READER);
 
-	if (!send_all(conn, parts, count, deadline_ms))
+	if (!http_conn_send(conn, parts, count, deadline_ms))
 		conn->close = true;
 }
 
@@ -332,253 +174,6 @@ send_problem(struct http_conn *conn, int status, enum err_code code, const char 
 	send_answer(conn, &answer);
 }
 
-/* ---- the body ---- */
-
-/* Makes room after the head for more of a chunked body. Only when all but a little has been used. */
-static void
-slide(struct http_conn *conn)
-{
-	if (conn->at > conn->head_len) {
-		memmove(conn->data + conn->head_len, conn->data + conn->at, conn->len - conn->at);
-		conn->len -= conn->at - conn->head_len;
-		conn->at = conn->head_len;
-	}
-}
-
-/* A line of the chunk framing, without its CRLF, borrowed until the next read. */
-static enum io
-chunk_line(struct http_conn *conn, struct str *out, bool *out_bad)
-{
-	for (;;) {
-		struct str rest = str_make(conn->data + conn->at, conn->len - conn->at);
-		size_t end = 0;
-
-		if (str_find(rest, STR("\n"), &end)) {
-			*out_bad = end == 0 || rest.ptr[end - 1] != '\r' || end > CHUNK_LINE_MAX;
-			*out = str_sub(rest, 0, end > 0 ? end - 1 : 0);
-			conn->at += end + 1;
-			return IO_OK;
-		}
-		if (rest.len > CHUNK_LINE_MAX) {
-			*out_bad = true;
-			return IO_OK;
-		}
-		if (conn->len == conn->cap)
-			slide(conn);
-
-		enum io io = fill(conn, conn->body_deadline_ms, false);
-
-		if (io != IO_OK)
-			return io;
-	}
-}
-
-/* "1a;name=value" -> 26 */
-static bool
-chunk_size(struct str line, int64_t *out)
-{
-	int64_t size = 0;
-	size_t digits = 0;
-
-	for (; digits < line.len; digits++) {
-		char c = line.ptr[digits];
-		int digit = c >= '0' && c <= '9'   ? c - '0'
-			    : c >= 'a' && c <= 'f' ? c - 'a' + 10
-			    : c >= 'A' && c <= 'F' ? c - 'A' + 10
-						   : -1;
-
-		if (digit < 0)
-			break;
-		if (digits == 15)
-			return false;
-		size = size * 16 + digit;
-	}
-	if (digits == 0 || (digits < line.len && !strchr("; \t", line.ptr[digits])))
-		return false;
-	*out = size;
-	return true;
-}
-
-/* Reads framing until data is due or the body has ended. */
-static enum io
-chunk_advance(struct http_conn *conn, bool *out_bad)
-{
-	int trailers = 0;
-
-	while (conn->chunk != CHUNK_DONE && !(conn->chunk == CHUNK_DATA && conn->left > 0)) {
-		struct str line = { 0 };
-		enum io io = IO_OK;
-
-		if (conn->chunk == CHUNK_DATA) {
-			conn->chunk = CHUNK_DATA_END;
-			continue;
-		}
-		io = chunk_line(conn, &line, out_bad);
-		if (io != IO_OK || *out_bad)
-			return io;
-		switch (conn->chunk) {
-		case CHUNK_SIZE_LINE:
-			*out_bad = !chunk_size(line, &conn->left);
-			conn->chunk = conn->left > 0 ? CHUNK_DATA : CHUNK_TRAILER;
-			break;
-		case CHUNK_DATA_END:
-			*out_bad = line.len > 0;
-			conn->chunk = CHUNK_SIZE_LINE;
-			break;
-		case CHUNK_TRAILER:
-			*out_bad = ++trailers > TRAILER_MAX;
-			if (line.len == 0)
-				conn->chunk = CHUNK_DONE;
-			break;
-		case CHUNK_DATA:
-		case CHUNK_DONE:
-			break;
-		}
-		if (*out_bad)
-			return IO_OK;
-	}
-	return IO_OK;
-}
-
-/*
- * Appends some of the body to out: at most `most` bytes; *out_bad: the framing is broken. Sets
- * body_done at its end.
- */
-static enum io
-body_some(struct http_conn *conn, struct buf *out, size_t most, bool *out_bad)
-{
-	if (conn->body == BODY_CHUNKED) {
-		enum io io = chunk_advance(conn, out_bad);
-
-		if (io != IO_OK || *out_bad)
-			return io;
-		conn->body_done = conn->chunk == CHUNK_DONE;
-	} else {
-		conn->body_done = conn->left == 0;
-	}
-	if (conn->body_done)
-		return IO_OK;
-
-	size_t want = conn->left < (int64_t)most ? (size_t)conn->left : most;
-	size_t got = conn->len - conn->at;
-
-	if (got > 0) {
-		got = got < want ? got : want;
-		buf_add(out, conn->data + conn->at, got);
-		conn->at += got;
-	} else {
-		char *into = buf_reserve(out, want);
-		enum io io = into ? read_some(conn, into, want, conn->body_deadline_ms, false, &got)
-				  : IO_EOF;
-
-		if (io != IO_OK)
-			return io;
-		buf_commit(out, got);
-	}
-	conn->left -= (int64_t)got;
-	conn->body_done = conn->body == BODY_LENGTH && conn->left == 0;
-	return IO_OK;
-}
-
-static bool
-body_fail(struct http_conn *conn, enum io io, bool bad, struct err *err)
-{
-	conn->body_broken = true;
-	if (bad)
-		return err_set(err, ERR_MALFORMED, "the chunked body is not well-formed");
-	if (io == IO_TIMEOUT)
-		return err_set(err, ERR_REQUEST_TIMEOUT, "the body did not arrive within %d ms",
-			       conn->shared->opts.body_timeout_ms);
-	return err_set(err, ERR_MALFORMED, "the connection ended before the body did");
-}
-
-static bool
-body_too_large(struct http_conn *conn, size_t max_bytes, struct err *err)
-{
-	conn->body_broken = true;
-	return err_set(err, ERR_TOO_LARGE, "the body is larger than %zu bytes", max_bytes);
-}
-
-/* The whole body into out, whose max is one above the limit. */
-static bool
-body_read(struct http_conn *conn, size_t max_bytes, struct buf *out, struct err *err)
-{
-	static const char go_on[] = "HTTP/1.1 100 Continue\r\n\r\n";
-
-	if (conn->body_deadline_ms == 0)
-		conn->body_deadline_ms = clock_mono_ms() + conn->shared->opts.body_timeout_ms;
-	if (conn->expect_pending) {
-		union {
-			const char *in;
-			void *to;
-		} text = { .in = go_on };
-		struct iovec part = { .iov_base = text.to, .iov_len = sizeof(go_on) - 1 };
-
-		conn->expect_pending = false;
-		/* a client that did not wait for it has the body on its way */
-		if (conn->at == conn->len && !send_all(conn, &part, 1, conn->body_deadline_ms))
-			return body_fail(conn, IO_EOF, false, err);
-	}
-	while (!conn->body_done) {
-		size_t room = max_bytes - out->len + 1;
-		bool bad = false;
-		enum io io = body_some(conn, out, room < READ_BYTES ? room : READ_BYTES, &bad);
-
-		if (io != IO_OK || bad)
-			return body_fail(conn, io, bad, err);
-		if (out->len > max_bytes)
-			return body_too_large(conn, max_bytes, err);
-	}
-	return true;
-}
-
-bool
-http_body(const struct http_request *request, size_t max_bytes, struct arena *arena,
-	  struct str *out_body, struct err *err)
-{
-	struct http_conn *conn = request->conn;
-	void *copy = NULL;
-
-	if (conn->body_kept) {
-		if (conn->body_text.len > max_bytes)
-			return err_set(err, ERR_TOO_LARGE, "the body is larger than %zu bytes",
-				       max_bytes);
-		*out_body = conn->body_text;
-		return true;
-	}
-	if (conn->body_broken)
-		return err_set(err, ERR_MALFORMED, "the body could not be read before");
-	if (conn->body == BODY_LENGTH && conn->left > (int64_t)max_bytes)
-		return body_too_large(conn, max_bytes, err);
-
-	/* grown by what has come, never by what was announced */
-	AUTO(buf) struct buf text = BUF_INIT(max_bytes + 1);
-
-	if (!body_read(conn, max_bytes, &text, err) ||
-	    !arena_alloc_err(arena, text.len + 1, "the body", &copy, err))
-		return false;
-	memcpy(copy, text.data, text.len);
-	conn->body_kept = true;
-	conn->body_text = str_make(copy, text.len);
-	*out_body = conn->body_text;
-	return true;
-}
-
-/* Reads away what the handler left of the body; false when the connection must end instead. */
-static bool
-drain_body(struct http_conn *conn)
-{
-	conn->body_deadline_ms = clock_mono_ms() + DRAIN_MS;
-	while (!conn->body_done) {
-		AUTO(buf) struct buf waste = BUF_INIT(READ_BYTES);
-		bool bad = false;
-
-		if (body_some(conn, &waste, READ_BYTES, &bad) != IO_OK || bad)
-			return false;
-	}
-	return true;
-}
-
 /* ---- the public rest ---- */
 
 bool
@@ -603,6 +198,15 @@ http_peer_alive(const struct http_request *request)
 }
 
 /* ---- the life of a connection ---- */
+
+static void
+grow(struct http_conn *conn, size_t cap)
+{
+	if (cap > conn->cap) {
+		conn->data = mem_grow(conn->data, cap, 1);
+		conn->cap = cap;
+	}
+}
 
 /* Empty lines before a request are skipped (RFC 9112 2.2). */
 static void
@@ -629,10 +233,10 @@ wait_request(struct http_conn *conn)
 	for (;;) {
 		int64_t slice_ms = clock_mono_ms() + IDLE_SLICE_MS;
 		bool last = conn->requests == 0 || slice_ms >= deadline_ms;
-		enum io io = wait_fd(conn, POLLIN, last ? deadline_ms : slice_ms, true);
+		enum io io = http_conn_wait(conn, POLLIN, last ? deadline_ms : slice_ms, true);
 
 		if (io == IO_OK)
-			io = fill(conn, deadline_ms, true);
+			io = http_conn_fill(conn, deadline_ms, true);
 
 		skip_empty_lines(conn);
 		if (conn->len > 0)
@@ -680,7 +284,7 @@ read_head(struct http_conn *conn)
 		if (conn->len == conn->cap)
 			grow(conn, conn->cap * 2 < max ? conn->cap * 2 : max + WINDOW_BYTES);
 
-		enum io io = fill(conn, deadline_ms, false);
+		enum io io = http_conn_fill(conn, deadline_ms, false);
 
 		if (io == IO_TIMEOUT)
 			send_problem(conn, 408, ERR_REQUEST_TIMEOUT,
@@ -752,7 +356,7 @@ serve_request(struct http_conn *conn)
 		conn->shared->opts.handler(&request, conn->shared->opts.user);
 	if (!conn->answered)
 		send_problem(conn, 500, ERR_INTERNAL, "the request was not answered");
-	return !conn->close && drain_body(conn);
+	return !conn->close && http_conn_drain(conn);
 }
 
 /*
@@ -769,11 +373,12 @@ linger(struct http_conn *conn)
 	shutdown(conn->fd, SHUT_WR);
 	ioctl(conn->fd, FIONREAD, &pending);
 	if (conn->answered && (pending > 0 || conn->at < conn->len || !conn->body_done)) {
-		char waste[4096];
+		char *waste = mem_alloc(READ_BYTES);
 
 		while (left > 0 &&
-		       read_some(conn, waste, sizeof(waste), deadline_ms, false, &got) == IO_OK)
+		       http_conn_read(conn, waste, READ_BYTES, deadline_ms, false, &got) == IO_OK)
 			left -= (int64_t)got;
+		mem_free(waste);
 	}
 	shutdown(conn->fd, SHUT_RDWR);
 }

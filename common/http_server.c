@@ -142,6 +142,18 @@ endpoint(const struct sockaddr_storage *address, char *text, size_t text_bytes, 
 	return ip && inet_ntop(address->ss_family, ip, text, (socklen_t)text_bytes);
 }
 
+/* The same address, whether or not it is written as IPv4 in IPv6 or with the name of an interface. */
+static bool
+is_same_host(const char *one, const char *two)
+{
+	const struct str mapped = STR("::ffff:");
+	struct str a = str_of(one), b = str_of(two);
+
+	a = str_sub(a, str_starts(a, mapped.ptr) ? mapped.len : 0, strcspn(one, "%"));
+	b = str_sub(b, str_starts(b, mapped.ptr) ? mapped.len : 0, strcspn(two, "%"));
+	return str_eq_nocase(a, b);
+}
+
 static bool
 is_connection(int fd, const struct mg_request_info *info)
 {
@@ -152,7 +164,7 @@ is_connection(int fd, const struct mg_request_info *info)
 
 	if (getpeername(fd, (struct sockaddr *)&peer, &peer_len) != 0 ||
 	    !endpoint(&peer, text, sizeof(text), &port) || port != info->remote_port ||
-	    strcmp(text, info->remote_addr) != 0)
+	    !is_same_host(text, info->remote_addr))
 		return false;
 	return getsockname(fd, (struct sockaddr *)&local, &local_len) == 0 &&
 	       endpoint(&local, text, sizeof(text), &port) && port == info->server_port;

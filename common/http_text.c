@@ -143,7 +143,8 @@ bool
 http_param(const struct http_request *request, const char *name, struct arena *arena,
 	   bool *out_found, struct str *out, struct err *err)
 {
-	struct str rest = request->query, raw_name, raw_value, found_value = { 0 };
+	struct str rest = request->query, raw_name = { 0 }, raw_value = { 0 };
+	struct str found_value = { 0 };
 	bool found = false;
 
 	while (next_param(&rest, &raw_name, &raw_value)) {
@@ -172,7 +173,7 @@ http_each_param(const struct http_request *request, struct arena *arena,
 		bool (*fn)(void *user, struct str name, struct err *err), void *user,
 		struct err *err)
 {
-	struct str rest = request->query, raw_name, raw_value;
+	struct str rest = request->query, raw_name = { 0 }, raw_value = { 0 };
 
 	while (next_param(&rest, &raw_name, &raw_value)) {
 		struct str name;
