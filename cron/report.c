@@ -126,7 +126,10 @@ print_text(const struct report *report, FILE *out)
 	}
 	if (report->figure_count > 0)
 		(void)fputc('\n', out);
-	if (report->problem_count > 0)
+	if (report->problem_count > REPORT_PROBLEMS_MAX)
+		(void)fprintf(out, "%s: %" PRId64 " problems, the first %d are shown\n",
+			      report->task, report->problem_count, REPORT_PROBLEMS_MAX);
+	else if (report->problem_count > 0)
 		(void)fprintf(out, "%s: %" PRId64 " problem%s\n", report->task,
 			      report->problem_count, report->problem_count == 1 ? "" : "s");
 	else

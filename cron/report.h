@@ -15,7 +15,7 @@
 #include "common/base/arena.h"
 
 #define REPORT_FIGURES_MAX 128
-#define REPORT_PROBLEMS_MAX 10000
+#define REPORT_PROBLEMS_MAX 1000
 
 struct report_figure {
 	const char *group, *name; /* arena, literal */
