@@ -90,6 +90,7 @@ struct http_server {
 	int port;
 	struct sockaddr_storage address; /* as bound */
 	atomic_int top_fd;		 /* sockets are below it, as far as is known */
+	atomic_int last_fd;		 /* of the newest connection */
 	atomic_bool blind;		 /* connections do not show their address */
 };
 
@@ -123,23 +124,26 @@ find_info(const struct mg_connection *mg)
 	return found && found->conn_data == NULL ? found : NULL;
 }
 
-static bool
-endpoint(const struct sockaddr_storage *address, char *text, size_t text_bytes, int *out_port)
+static int
+port_of(const struct sockaddr_storage *address)
 {
-	const void *ip = NULL;
+	const struct sockaddr_in *v4 = (const void *)address;
+	const struct sockaddr_in6 *v6 = (const void *)address;
 
-	if (address->ss_family == AF_INET) {
-		const struct sockaddr_in *v4 = (const void *)address;
+	if (address->ss_family == AF_INET)
+		return ntohs(v4->sin_port);
+	return address->ss_family == AF_INET6 ? ntohs(v6->sin6_port) : -1;
+}
 
-		ip = &v4->sin_addr;
-		*out_port = ntohs(v4->sin_port);
-	} else if (address->ss_family == AF_INET6) {
-		const struct sockaddr_in6 *v6 = (const void *)address;
+static bool
+host_of(const struct sockaddr_storage *address, char text[INET6_ADDRSTRLEN])
+{
+	const struct sockaddr_in *v4 = (const void *)address;
+	const struct sockaddr_in6 *v6 = (const void *)address;
+	const void *ip = address->ss_family == AF_INET ? (const void *)&v4->sin_addr
+						       : (const void *)&v6->sin6_addr;
 
-		ip = &v6->sin6_addr;
-		*out_port = ntohs(v6->sin6_port);
-	}
-	return ip && inet_ntop(address->ss_family, ip, text, (socklen_t)text_bytes);
+	return inet_ntop(address->ss_family, ip, text, INET6_ADDRSTRLEN) != NULL;
 }
 
 /* The same address, whether or not it is written as IPv4 in IPv6 or with the name of an interface. */
@@ -160,14 +164,13 @@ is_connection(int fd, const struct mg_request_info *info)
 	struct sockaddr_storage peer = { 0 }, local = { 0 };
 	socklen_t peer_len = sizeof(peer), local_len = sizeof(local);
 	char text[INET6_ADDRSTRLEN];
-	int port = 0;
 
-	if (getpeername(fd, (struct sockaddr *)&peer, &peer_len) != 0 ||
-	    !endpoint(&peer, text, sizeof(text), &port) || port != info->remote_port ||
-	    !is_same_host(text, info->remote_addr))
-		return false;
-	return getsockname(fd, (struct sockaddr *)&local, &local_len) == 0 &&
-	       endpoint(&local, text, sizeof(text), &port) && port == info->server_port;
+	/* the port tells nearly all others apart, at the price of one call each */
+	return getpeername(fd, (struct sockaddr *)&peer, &peer_len) == 0 &&
+	       port_of(&peer) == info->remote_port && host_of(&peer, text) &&
+	       is_same_host(text, info->remote_addr) &&
+	       getsockname(fd, (struct sockaddr *)&local, &local_len) == 0 &&
+	       port_of(&local) == info->server_port;
 }
 
 static bool
@@ -195,14 +198,20 @@ search_range(const struct mg_request_info *info, int from, int to)
 }
 
 /*
- * Numbers are given out from below, so the range in use is looked through first. Whoever is not found
- * there has a high number, or has reset the connection already (then it has no peer any more): the list of
- * all descriptors tells, since counting up to the limit may take a million calls.
+ * Looked for from where the last one was, since neighbours arrive together, then among all numbers known to
+ * be in use. Whoever is not found there has a higher number, or has reset the connection already (then it
+ * has no peer any more): the list of all descriptors tells, since counting up to the limit may take a
+ * million calls.
  */
 static int
 find_socket(struct http_server *server, const struct mg_request_info *info)
 {
-	int top = atomic_load(&server->top_fd), fd = search_range(info, 0, top);
+	int top = atomic_load(&server->top_fd), last = atomic_load(&server->last_fd);
+	int fd = search_range(info, last, top);
+
+	if (fd < 0)
+		fd = search_range(info, 0, last);
+
 	DIR *dir = fd < 0 ? opendir("/proc/self/fd") : NULL;
 
 	for (struct dirent *entry = NULL; dir && fd < 0 && (entry = readdir(dir)) != NULL;) {
@@ -217,6 +226,8 @@ find_socket(struct http_server *server, const struct mg_request_info *info)
 	while (fd >= top - FD_MARGIN / 2 &&
 	       !atomic_compare_exchange_weak(&server->top_fd, &top, fd + FD_MARGIN))
 		;
+	if (fd >= 0)
+		atomic_store(&server->last_fd, fd);
 	return fd;
 }
 
@@ -412,15 +423,14 @@ http_server_start(const struct http_server_opts *opts, struct http_server **out,
 {
 	struct sockaddr_storage address = { 0 };
 	struct mg_server_port bound = { 0 };
-	char text[INET6_ADDRSTRLEN], ports[80];
-	int port = 0;
+	char text[INET6_ADDRSTRLEN] = "", ports[80];
 
 	assert(opts->handler && opts->threads > 0 && opts->max_header_bytes >= 256);
 	if (!try_bind(opts, &address, err))
 		return false;
-	endpoint(&address, text, sizeof(text), &port);
+	host_of(&address, text);
 	snprintf(ports, sizeof(ports), address.ss_family == AF_INET6 ? "[%s]:%d" : "%s:%d", text,
-		 port);
+		 port_of(&address));
 
 	struct http_server *server = mem_alloc(sizeof(*server));
 
