@@ -19,7 +19,7 @@
 #include "jobs/store/vectors.h"
 
 #define SQLITE_IDLE_READERS 16
-#define SQLITE_BM25_WEIGHTS "1.0, 1.0, 1.0" /* of title, heading, text */
+#define SQLITE_BM25_WEIGHTS "2.0, 1.5, 1.0" /* of title, heading, text */
 
 extern const struct store_ops sqlite_store_ops;
 
