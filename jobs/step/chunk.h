@@ -5,6 +5,8 @@
  * Properties (tested): the ranges of the chunks cover every byte of the text that is not white space; no range
  * begins or ends inside a UTF-8 character; ordinals ascend with the start; a chunk has at most 1.5 * size
  * characters (overlap included); the same input gives the same chunks. Pure, thread-safe.
+ *
+ * Whoever changes the cuts, or the text that a parser makes, raises SPEC_PIPELINE_VERSION.
  */
 #ifndef RAG_JOBS_STEP_CHUNK_H
 #define RAG_JOBS_STEP_CHUNK_H
@@ -16,8 +18,6 @@
 #include "common/base/err.h"
 #include "jobs/step/parse.h"
 
-#define CHUNK_VERSION 1 /* part of the pipeline fingerprint: raise when the cuts change */
-
 struct chunk_opts {
 	size_t size, overlap; /* characters */
 };
@@ -28,6 +28,7 @@ struct chunk {
 	size_t start, end;
 };
 
+/* size: at least 16 counts, overlap: at most half of it. ERR_EMPTY_TEXT: only white space; ERR_TOO_LARGE. */
 bool chunk_text(const struct parsed *parsed, const struct chunk_opts *opts, struct arena *arena,
 		struct chunk **out, size_t *out_count, struct err *err);
 
