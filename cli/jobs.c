@@ -216,7 +216,7 @@ watch(struct cli *cli, bool *out_succeeded, struct err *err)
 		    !str_copy(etag, sizeof(etag), tag))
 			etag[0] = '\0';
 		/* a server that answers at once, for too many wait already */
-		if ((!*etag || clock_mono_ms() - start < 500) && !api_pause(1000, err))
+		if ((!*etag || clock_mono_ms() - start < 500) && !api_pause(500, err))
 			return false;
 	}
 }
