@@ -1,0 +1,236 @@
+/* ragctl against the real thing: redis-server, rag-api and rag-worker of this test's own. */
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "cli/cli.h"
+#include "common/base/auto.h"
+#include "common/base/buf.h"
+#include "common/base/mem.h"
+#include "common/base/str.h"
+#include "common/http_client.h"
+#include "tests/support/api.h"
+#include "tests/support/folder.h"
+#include "tests/support/process.h"
+#include "tests/support/redis_server.h"
+
+#define MAX_WORDS 24
+
+struct fixture {
+	struct redis_server *redis;
+	struct api_server *api;
+	struct process *worker;
+	char folder[FOLDER_BYTES]; /* of documents */
+	char data[FOLDER_BYTES];   /* of the store */
+	char *out, *err;
+};
+
+static void
+put(const char *name, const char *text)
+{
+	FILE *file = fopen(name, "w");
+
+	assert_non_null(file);
+	assert_true(fputs(text, file) >= 0);
+	assert_int_equal(fclose(file), 0);
+}
+
+static int
+group_setup(void **state)
+{
+	static struct fixture f;
+	char redis[300], data[100], metrics[64];
+	struct err err = ERR_INIT;
+
+	*state = &f;
+	assert_true(http_client_global_init(&err));
+	folder_make(f.folder);
+	folder_make(f.data);
+	assert_int_equal(chdir(f.folder), 0);
+	f.redis = redis_server_start(NULL);
+	(void)snprintf(redis, sizeof(redis), "REDIS_URL=%s", redis_server_url(f.redis));
+	(void)snprintf(data, sizeof(data), "DATA_DIR=%s", f.data);
+	(void)snprintf(metrics, sizeof(metrics), "METRICS_LISTEN=127.0.0.1:%d", free_port());
+	f.api = api_server_start(redis_server_url(f.redis), NULL);
+	f.worker = process_start((const char *[]){ "rag-worker", NULL },
+				 (const char *[]){ redis, data, metrics, NULL });
+	return 0;
+}
+
+static int
+group_teardown(void **state)
+{
+	struct fixture *f = *state;
+
+	process_signal(f->worker, SIGTERM);
+	assert_int_equal(process_wait(f->worker), 0);
+	process_stop(f->worker);
+	assert_int_equal(api_server_stop(f->api), 0);
+	redis_server_stop(f->redis);
+	assert_int_equal(chdir("/"), 0);
+	folder_remove(f->folder);
+	folder_remove(f->data);
+	http_client_global_release();
+	free(f->out);
+	free(f->err);
+	return 0;
+}
+
+static void
+run(struct fixture *f, int want, ...)
+{
+	const char *argv[MAX_WORDS] = { "ragctl" };
+	char url[64];
+	int argc = 1;
+	size_t len = 0;
+	va_list words;
+
+	free(f->out);
+	free(f->err);
+	f->out = f->err = NULL;
+	(void)snprintf(url, sizeof(url), "http://127.0.0.1:%d", f->api->port);
+
+	struct cli_world world = { .out = open_memstream(&f->out, &len),
+				   .err = open_memstream(&f->err, &len),
+				   .columns = 80,
+				   .env_url = url };
+
+	va_start(words, want);
+	for (const char *word = va_arg(words, const char *); word;
+	     word = va_arg(words, const char *)) {
+		assert_true(argc < MAX_WORDS);
+		argv[argc++] = word;
+	}
+	va_end(words);
+
+	int code = cli_main(argc, argv, &world);
+
+	assert_int_equal(fclose(world.out), 0);
+	assert_int_equal(fclose(world.err), 0);
+	if (code != want)
+		fail_msg("exit code %d, not %d\n%s%s", code, want, f->out, f->err);
+}
+
+static void
+check_has(const char *text, const char *part)
+{
+	if (!strstr(text, part))
+		fail_msg("no '%s' in: %s", part, text);
+}
+
+static void
+ingests_and_answers(void **state)
+{
+	struct fixture *f = *state;
+
+	put("zebra.md", "# Zebras\n\nA zebra has black and white stripes.\n");
+	put("whale.txt", "The blue whale is the largest animal that has ever lived.\n");
+	put("page.html",
+	    "<html><title>Kettles</title><body><p>A kettle boils water.</body></html>");
+	put("data.json", "{\"topic\": \"volcanoes\", \"text\": \"Lava is molten rock.\"}");
+	put("blank.md", " \n");
+	run(f, CLI_FAILED, "ingest", ".", NULL);
+	check_has(f->out, "4 ingested, 0 unchanged, 0 skipped, 1 failed in ");
+	check_has(f->out, "failed: the document is empty: 1 (");
+	assert_int_equal(remove("blank.md"), 0);
+
+	run(f, CLI_OK, "ingest", ".", NULL);
+	check_has(f->out, "0 ingested, 4 unchanged");
+	put("whale.txt", "The blue whale weighs up to 190 tonnes.\n");
+	run(f, CLI_OK, "ingest", ".", NULL);
+	check_has(f->out, "1 ingested, 3 unchanged");
+
+	run(f, CLI_OK, "query", "how many tonnes does the blue whale weigh?", NULL);
+	check_has(f->out, "190 tonnes");
+	check_has(f->out, "[1] ");
+	run(f, CLI_OK, "query", "what stripes does a zebra have?", "--json", NULL);
+	check_has(f->out, "\"citations\":[{");
+	check_has(f->out, "zebra.md");
+	run(f, CLI_OK, "query", "zebra", "--no-generate", "-k", "1", NULL);
+	check_has(f->out, "Retrieved\n[1] ");
+}
+
+static void
+shows_and_changes(void **state)
+{
+	struct fixture *f = *state;
+
+	run(f, CLI_OK, "collections", "create", "books", "--description", "old", NULL);
+	run(f, CLI_REFUSED, "collections", "create", "books", NULL);
+	run(f, CLI_REFUSED, "collections", "create", "No Books", NULL);
+	check_has(f->err, "(field /name)");
+	put("zebra.md", "A zebra has stripes.\n");
+	run(f, CLI_OK, "ingest", "zebra.md", "-c", "books", NULL);
+	run(f, CLI_OK, "documents", "list", "-c", "books", NULL);
+	check_has(f->out, "zebra.md ");
+	run(f, CLI_OK, "documents", "show", "zebra.md", "-c", "books", NULL);
+	check_has(f->out, "chunks: 1\n");
+	run(f, CLI_OK, "documents", "delete", "zebra.md", "-c", "books", NULL);
+	run(f, CLI_NOT_FOUND, "documents", "show", "zebra.md", "-c", "books", NULL);
+	run(f, CLI_OK, "jobs", "list", "-c", "books", "--job-type", "ingest", "--status",
+	    "succeeded", NULL);
+	check_has(f->out, "ingest-0-");
+	run(f, CLI_OK, "queues", "pause", "ingest", NULL);
+	run(f, CLI_OK, "queues", NULL);
+	check_has(f->out, "ingest  paused");
+	run(f, CLI_OK, "ingest", "zebra.md", "-c", "books", "--no-wait", "--force", NULL);
+	run(f, CLI_OK, "queues", "resume", "ingest", NULL);
+	run(f, CLI_OK, "queues", "dead", "ingest", NULL);
+	run(f, CLI_OK, "collections", "delete", "books", "--yes", NULL);
+	run(f, CLI_NOT_FOUND, "collections", "show", "books", NULL);
+	run(f, CLI_NOT_FOUND, "ingest", "zebra.md", "-c", "books", NULL);
+	run(f, CLI_NOT_FOUND, "queues", "dead", "none", NULL);
+	run(f, CLI_OK, "collections", "list", "--json", NULL);
+	check_has(f->out, "\"name\":\"default\"");
+}
+
+static void
+watches_jobs(void **state)
+{
+	struct fixture *f = *state;
+	char job[64] = "";
+
+	put("lion.md", "A lion sleeps.\n");
+	run(f, CLI_OK, "queues", "pause", "ingest", NULL);
+	run(f, CLI_OK, "ingest", "lion.md", "--no-wait", NULL);
+	run(f, CLI_OK, "jobs", "list", "--job-type", "ingest", "--status", "queued", NULL);
+
+	const char *at = strstr(f->out, "ingest-0-");
+
+	assert_non_null(at);
+	(void)str_copy(job, sizeof(job), str_make(at, strcspn(at, " ")));
+	run(f, CLI_OK, "jobs", "cancel", job, NULL);
+	run(f, CLI_FAILED, "jobs", "watch", job, NULL);
+	check_has(f->out, "cancelled");
+	run(f, CLI_REFUSED, "jobs", "retry", job, NULL);
+	run(f, CLI_OK, "queues", "resume", "ingest", NULL);
+	run(f, CLI_OK, "ingest", "lion.md", NULL);
+	run(f, CLI_OK, "jobs", "list", "-n", "1", "--job-type", "ingest", "--status", "succeeded",
+	    "--json", NULL);
+	at = strstr(f->out, "ingest-0-");
+	assert_non_null(at);
+	(void)str_copy(job, sizeof(job), str_make(at, strcspn(at, "\"")));
+	run(f, CLI_OK, "jobs", "watch", job, NULL);
+	run(f, CLI_OK, "jobs", "show", job, "--result", NULL);
+	check_has(f->out, "lion.md");
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(ingests_and_answers),
+		cmocka_unit_test(shows_and_changes),
+		cmocka_unit_test(watches_jobs),
+	};
+
+	return cmocka_run_group_tests(tests, group_setup, group_teardown);
+}
