@@ -16,6 +16,8 @@
 #include "common/base/mem.h"
 
 #define MAX_HEADER_BYTES ((size_t)16 * 1024)
+/* A request has a client that waits: it asks Redis for no longer than this, whatever workers may. */
+#define REDIS_TIMEOUT_MAX_MS 2000
 #define DEFAULT_METRICS_LISTEN "127.0.0.1:8089"
 
 static bool
@@ -46,13 +48,19 @@ check_access(struct api *api, struct err *err)
 	return true;
 }
 
+static int
+at_most(int64_t ms)
+{
+	return ms < REDIS_TIMEOUT_MAX_MS ? (int)ms : REDIS_TIMEOUT_MAX_MS;
+}
+
 static struct redis_opts
 redis_opts_of(const struct config *config, const char *client_name)
 {
 	return (struct redis_opts){
 		.url = config->redis_url.value,
-		.connect_timeout_ms = (int)config->redis_connect_timeout_ms,
-		.timeout_ms = (int)config->redis_timeout_ms,
+		.connect_timeout_ms = at_most(config->redis_connect_timeout_ms),
+		.timeout_ms = at_most(config->redis_timeout_ms),
 		.client_name = client_name,
 	};
 }

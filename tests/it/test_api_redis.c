@@ -135,6 +135,26 @@ test_waits_heal(void **state)
 	redis_server_stop(server);
 }
 
+/* A Redis that takes connections and says nothing: requests do not hang on it. */
+static void
+test_redis_frozen(void **state)
+{
+	(void)state;
+	struct redis_server *server = redis_server_start(NULL);
+	struct api_server *api =
+		api_server_start(redis_server_url(server),
+				 (const char *const[]){ "REDIS_TIMEOUT_MS=300", NULL });
+
+	ask_status(api, 200, "GET", V1 "/queues", NULL);
+	assert_int_equal(kill(redis_server_pid(server), SIGSTOP), 0);
+	check_all_unavailable(api);
+	assert_int_equal(kill(redis_server_pid(server), SIGCONT), 0);
+	ask_until(api->port, 200, "GET", V1 "/queues", NULL);
+	ask_status(api, 202, "POST", QUERY, "{\"query\":\"x\"}");
+	assert_int_equal(api_server_stop(api), 0);
+	redis_server_stop(server);
+}
+
 static void
 test_redis_away_at_start(void **state)
 {
@@ -185,6 +205,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_redis_dies_and_returns),
 		cmocka_unit_test(test_waits_heal),
+		cmocka_unit_test(test_redis_frozen),
 		cmocka_unit_test(test_redis_away_at_start),
 		cmocka_unit_test(test_killed_api_loses_nothing),
 	};

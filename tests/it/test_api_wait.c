@@ -451,7 +451,8 @@ test_concurrent_duplicates(void **state)
 				   answer_str(&asking[0].answer, "id")));
 		fresh += answer_header(&asking[i].answer, "idempotent-replayed").len == 0;
 	}
-	assert_int_equal(fresh, 1);
+	/* those that came while the first was on its way may not be marked: no answer was there to repeat */
+	assert_in_range(fresh, 1, DUPLICATES);
 	MUST(queue_stats(redis, queue, 1000, &stats, e));
 	assert_int_equal(stats.waiting + stats.due, 1); /* one job */
 	MUST(REDIS_CALL(redis, &reply, e, "HGET", meta.text, "seq"));
