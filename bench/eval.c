@@ -293,10 +293,17 @@ rank_add(struct ranking *ranking, struct str id)
 		ranking->ids[ranking->count++] = id;
 }
 
+struct plan {
+	enum method method;
+	double dense_weight;
+	struct figures figures;
+};
+
 static void
-rank_by(struct engine *engine, enum method method, double dense_weight, struct str question,
-	struct store_hits hits, struct arena *arena, struct ranking *out)
+rank_by(struct engine *engine, const struct plan *plan, struct str question, struct store_hits hits,
+	struct arena *arena, struct ranking *out)
 {
+	enum method method = plan->method;
 	struct candidate *list = NULL;
 	size_t count = 0;
 	struct err err = ERR_INIT;
@@ -312,7 +319,7 @@ rank_by(struct engine *engine, enum method method, double dense_weight, struct s
 		hits.dense_count = FUSE_LIMIT;
 	if (hits.lexical_count > FUSE_LIMIT)
 		hits.lexical_count = FUSE_LIMIT;
-	if (!fuse_hits(&hits, dense_weight, arena, &list, &count)) {
+	if (!fuse_hits(&hits, plan->dense_weight, arena, &list, &count)) {
 		err_set(&err, ERR_TOO_LARGE, "out of working memory");
 		give_up("fuse", &err);
 	}
@@ -362,12 +369,6 @@ measure(const struct collection *collection, struct str query, const struct rank
 	figures->questions++;
 }
 
-struct plan {
-	enum method method;
-	double dense_weight;
-	struct figures figures;
-};
-
 static void
 ask_all(struct engine *engine, const struct collection *collection, struct plan *plans,
 	size_t plan_count)
@@ -393,8 +394,7 @@ ask_all(struct engine *engine, const struct collection *collection, struct plan 
 		    !engine->store->ops->search(engine->store, &search, &arena, &hits, &err))
 			give_up("search", &err);
 		for (size_t k = 0; k < plan_count; k++) {
-			rank_by(engine, plans[k].method, plans[k].dense_weight, query->text, hits,
-				&arena, &ranking);
+			rank_by(engine, &plans[k], query->text, hits, &arena, &ranking);
 			measure(collection, query->id, &ranking, &plans[k].figures);
 		}
 		arena_reset(&arena);

@@ -7,7 +7,8 @@
 
 struct parse {
 	struct arena *arena;
-	size_t nodes; /* conditions and values so far */
+	size_t nodes;	  /* conditions and values so far */
+	struct str field; /* of the comparison being read */
 };
 
 /* Where in the JSON text a value is; the chain ends at the filter itself. */
@@ -110,7 +111,7 @@ parse_value(struct parse *parse, const struct place *place, const struct js *jso
 
 static bool
 parse_comparison(struct parse *parse, const struct place *place, enum filter_op op,
-		 struct str field, const struct js *json, struct filter *out, struct err *err)
+		 const struct js *json, struct filter *out, struct err *err)
 {
 	bool many = op == FILTER_IN || op == FILTER_NIN;
 	bool ordered = op == FILTER_GT || op == FILTER_GTE || op == FILTER_LT || op == FILTER_LTE;
@@ -122,7 +123,7 @@ parse_comparison(struct parse *parse, const struct place *place, enum filter_op 
 		return fail(place, err, "a number or a string", json);
 	out->op = op;
 	out->count = many ? js_len(json) : 1;
-	if (!copy_text(parse, field, &out->field, err) ||
+	if (!copy_text(parse, parse->field, &out->field, err) ||
 	    !take_room(parse, place, out->count, sizeof(struct filter_value), &values, err))
 		return false;
 	out->values = values;
@@ -188,7 +189,7 @@ parse_operators(struct parse *parse, const struct place *place, const struct js 
 				STR_ARG(inner.key));
 			return fail_at(&inner, err);
 		}
-		if (!parse_comparison(parse, &inner, op, place->key, js_iter_value(it), child, err))
+		if (!parse_comparison(parse, &inner, op, js_iter_value(it), child, err))
 			return false;
 	}
 	return true;
@@ -251,9 +252,10 @@ parse_member(struct parse *parse, const struct place *place, const struct js *js
 			STR_ARG(place->key));
 		return fail_at(place, err);
 	}
+	parse->field = place->key;
 	if (js_is(json, JS_OBJECT))
 		return parse_operators(parse, place, json, out, err);
-	return parse_comparison(parse, place, FILTER_EQ, place->key, json, out, err);
+	return parse_comparison(parse, place, FILTER_EQ, json, out, err);
 }
 
 static bool

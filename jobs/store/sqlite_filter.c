@@ -116,6 +116,32 @@ sqlite_filter_sql(const struct filter *filter, struct buf *out)
 	filter_sql(filter, &parameter, out);
 }
 
+bool
+sqlite_filter_narrows(const struct filter *filter)
+{
+	switch (filter->op) {
+	case FILTER_AND:
+		for (size_t i = 0; i < filter->count; i++) {
+			if (sqlite_filter_narrows(&filter->children[i]))
+				return true;
+		}
+		return false;
+	case FILTER_EQ:
+	case FILTER_GT:
+	case FILTER_GTE:
+	case FILTER_LT:
+	case FILTER_LTE:
+	case FILTER_IN:
+		return !own_column(filter->field);
+	case FILTER_OR:
+	case FILTER_NOT:
+	case FILTER_NE:
+	case FILTER_NIN:
+		break;
+	}
+	return false;
+}
+
 struct binds {
 	struct db *db;
 	struct sqlite3_stmt *statement;

@@ -70,8 +70,12 @@ sqlite_allowed_rows(struct db *db, int64_t collection, const struct filter *filt
 		*out = (struct row_set){ .all = true };
 		return true;
 	}
-	buf_add_str(&sql, "SELECT first_row, last_row FROM generation g WHERE collection = ?1 "
-			  "AND first_row <= last_row AND ");
+	buf_add_str(&sql,
+		    "SELECT first_row, last_row FROM generation g WHERE first_row <= last_row "
+		    "AND ");
+	/* a plus keeps the planner from the index of the collection's generations */
+	buf_add_str(&sql, sqlite_filter_narrows(filter) ? "+collection = ?1 AND "
+							: "collection = ?1 AND ");
 	sqlite_filter_sql(filter, &sql);
 	buf_add_str(&sql, " ORDER BY first_row");
 	if (!buf_check(&sql, "the filter", err) || !db_prepare(db, sql.data, &statement, err))

@@ -129,6 +129,9 @@ bool sqlite_allowed_rows(struct db *db, int64_t collection, const struct filter 
 
 /* A condition on table `generation` as g, with parameters from ?2 on (?1 is the collection's id). */
 void sqlite_filter_sql(const struct filter *filter, struct buf *out);
+/* The condition begins with a lookup in the index of attributes, so that needs no walk over all generations
+ * of the collection. */
+bool sqlite_filter_narrows(const struct filter *filter);
 void sqlite_filter_bind(const struct filter *filter, struct db *db, struct sqlite3_stmt *statement);
 
 /* ---- sqlite_match.c ---- */
