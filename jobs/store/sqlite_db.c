@@ -12,6 +12,9 @@
 #define APPLICATION_ID 0x52414745 /* "RAGE": what `file` and a wrong DATA_DIR are told by */
 #define BUSY_LIMIT_MS 30000	  /* FULL's worst wait for another process passed 4 s */
 #define BUSY_STEP_MAX_MS 20
+#define LOG_PAGES 1000	     /* copy the log into the file from here on */
+#define LOG_LONG_PAGES 16384 /* 64 MiB: wait for readers, so that it begins anew */
+#define LOG_WAIT_MS 200	     /* ... but not long: one may be walking over everything */
 
 /*
  * collection.version rises with every change of the collection's chunks. Chunk ids only grow, and those
@@ -87,6 +90,8 @@ db_fail(struct db *db, int code, const char *what, struct err *err)
 			 db->handle ? sqlite3_errmsg(db->handle) : sqlite3_errstr(code));
 }
 
+static _Thread_local int64_t busy_limit_ms = BUSY_LIMIT_MS;
+
 /* SQLite's own handler waits up to 100 ms between tries and so loses against a busy writer. */
 static int
 wait_while_busy(void *user, int tries)
@@ -96,7 +101,7 @@ wait_while_busy(void *user, int tries)
 	(void)user;
 	if (tries == 0)
 		since_ms = clock_mono_ms();
-	if (clock_mono_ms() - since_ms > BUSY_LIMIT_MS || tries > BUSY_LIMIT_MS)
+	if (clock_mono_ms() - since_ms > busy_limit_ms || tries > busy_limit_ms)
 		return 0;
 
 	uint64_t step = 1 + (uint64_t)tries / 4;
@@ -104,6 +109,23 @@ wait_while_busy(void *user, int tries)
 	clock_sleep_ms(1 + (int64_t)(id_random_u64() %
 				     (step < BUSY_STEP_MAX_MS ? step : BUSY_STEP_MAX_MS)));
 	return 1;
+}
+
+/* After each commit. Readers that never pause keep SQLite's own checkpoints from ever beginning the log anew;
+ * it would grow without bound. A checkpoint that fails is tried again after the next commit. */
+static int
+after_commit(void *user, sqlite3 *handle, const char *name, int log_pages)
+{
+	(void)user;
+	if (log_pages < LOG_PAGES)
+		return SQLITE_OK;
+	busy_limit_ms = LOG_WAIT_MS;
+	(void)sqlite3_wal_checkpoint_v2(handle, name,
+					log_pages < LOG_LONG_PAGES ? SQLITE_CHECKPOINT_PASSIVE
+								   : SQLITE_CHECKPOINT_RESTART,
+					NULL, NULL);
+	busy_limit_ms = BUSY_LIMIT_MS;
+	return SQLITE_OK;
 }
 
 bool
@@ -131,6 +153,8 @@ db_open(struct db *db, const char *path, bool for_reading, struct err *err)
 		db_close(db);
 		return false;
 	}
+	if (!for_reading)
+		(void)sqlite3_wal_hook(db->handle, after_commit, NULL);
 	return true;
 }
 
