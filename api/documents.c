@@ -15,6 +15,7 @@
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/catalog.h"
+#include "common/queue.h"
 
 /* ---- reading a document ---- */
 
@@ -149,6 +150,21 @@ id_or_own(struct str id, const struct submit *submit)
 	return id.len ? id : str_make(submit->job_id + len - ID_ULID_LEN, ID_ULID_LEN);
 }
 
+/* A duplicate of this request may have made the job, and the job may have ended, before this one reserved: then
+ * nobody else gives the reservation back. */
+static bool
+release_if_over(struct redis *redis, const struct ingest_payload *payload, const char *job_id,
+		struct err *err)
+{
+	struct job job;
+
+	if (!queue_get(redis, str_of(job_id), &job, err))
+		return err->code == ERR_NOT_FOUND;
+	if (!job_status_done(job.status) || job.status == JOB_FAILED)
+		return true;
+	return catalog_release(redis, payload->uid, str_of(job_id), err);
+}
+
 static bool
 accept_and_send(struct call *call, struct submit *submit, struct ingest_payload *payload,
 		struct err *err)
@@ -164,8 +180,11 @@ accept_and_send(struct call *call, struct submit *submit, struct ingest_payload 
 	    !catalog_accept(redis, payload->uid, payload->document_id, str_of(job_id),
 			    &payload->seq, err))
 		return false;
-	if (submit_send(call, submit, payload->collection.ptr, payload, false, &maybe, err))
+	if (submit_send(call, submit, payload->collection.ptr, payload, false, &maybe, err)) {
+		if (submit->idem_hash[0])
+			(void)release_if_over(redis, payload, job_id, &ignored);
 		return true;
+	}
 	if (!maybe && call_redis(call, &redis, &ignored))
 		catalog_release(redis, payload->uid, str_of(job_id), &ignored);
 	return false;

@@ -196,6 +196,23 @@ make_id(struct submit *submit)
 	(void)job_id_from_hash(submit->queue, both, submit->job_id); /* both is hex */
 }
 
+/* A job that outlived its key (failed ones are kept for long) still is the one that this request made. */
+static bool
+find_same_id(struct call *call, struct submit *submit, struct err *err)
+{
+	struct err why = ERR_INIT;
+	struct redis *redis;
+	struct job job;
+
+	if (!call_redis(call, &redis, err))
+		return false;
+	submit->replayed = queue_get(redis, str_of(submit->job_id), &job, &why);
+	if (submit->replayed || why.code == ERR_NOT_FOUND)
+		return true;
+	*err = why;
+	return false;
+}
+
 /* ---- steps ---- */
 
 bool
@@ -218,6 +235,10 @@ submit_begin(struct call *call, const char *type, const void *payload, struct su
 			return true;
 	}
 	make_id(submit);
+	if (key.len && !find_same_id(call, submit, err))
+		return false;
+	if (submit->replayed)
+		return true;
 	/* a delete makes room, so want of room is no reason to refuse it */
 	return strcmp(type, "delete") == 0 ||
 	       keep_admit(call->api->keep, submit->queue, strcmp(type, "query") == 0, err);

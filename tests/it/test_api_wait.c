@@ -416,6 +416,32 @@ test_replay_of_forgotten(void **state)
 	answer_release(&answer);
 }
 
+/* The key's time is over but the job is still kept: it is still that job, and no second version is reserved. */
+static void
+test_replay_after_key_expired(void **state)
+{
+	(void)state;
+	AUTO_PTR(reply_free) struct reply *keys = NULL;
+	struct answer first = { 0 }, again = { 0 };
+
+	ask(api, &first, "POST", QUERY, "{\"query\":\"late\"}", "Idempotency-Key: late");
+	assert_int_equal(first.status, 202);
+	MUST(REDIS_CALL(redis, &keys, e, "KEYS", "*:idem:*"));
+	assert_true(reply_len(keys) > 0);
+	for (size_t i = 0; i < reply_len(keys); i++) {
+		struct str key;
+
+		assert_true(reply_str(reply_at(keys, i), &key));
+		MUST(REDIS_CALL(redis, NULL, e, "DEL", key.ptr));
+	}
+	ask(api, &again, "POST", QUERY, "{\"query\":\"late\"}", "Idempotency-Key: late");
+	assert_int_equal(again.status, 202);
+	assert_true(str_eq(answer_str(&again, "id"), answer_str(&first, "id")));
+	assert_true(str_eq_c(answer_header(&again, "idempotent-replayed"), "true"));
+	answer_release(&again);
+	answer_release(&first);
+}
+
 #define DUPLICATES 32
 
 static void
@@ -500,6 +526,7 @@ main(void)
 		cmocka_unit_test(test_replay),
 		cmocka_unit_test(test_bad_keys),
 		cmocka_unit_test(test_replay_of_forgotten),
+		cmocka_unit_test(test_replay_after_key_expired),
 		cmocka_unit_test(test_concurrent_duplicates),
 		cmocka_unit_test(test_drain),
 	};

@@ -92,6 +92,32 @@ ids(void **state)
 	assert_false(job_id_parse(str_make("ingest-0-01jdcx7m2v5q8r3s6t9w1y4\0z", 34), &ref));
 }
 
+/* The same hash, the same id; one bit less, another; and it is an id like any other. */
+static void
+ids_from_hashes(void **state)
+{
+	char hash[] = "0000000000000000000000000000000000000000000000000000000000000000";
+	char a[JOB_ID_BYTES], b[JOB_ID_BYTES];
+	struct queue_ref queue, ref;
+
+	(void)state;
+	assert_true(job_queue_find(STR("query"), 0, &queue));
+	assert_true(job_id_from_hash(queue, hash, a));
+	assert_string_equal(a, "query-0-00000000000000000000000000");
+	memset(hash, 'f', 64);
+	assert_true(job_id_from_hash(queue, hash, b));
+	assert_string_equal(b, "query-0-7zzzzzzzzzzzzzzzzzzzzzzzzz");
+	assert_true(job_id_parse(str_of(b), &ref));
+	for (size_t i = 0; i < 32; i++) {
+		hash[i] = 'e';
+		assert_true(job_id_from_hash(queue, hash, a));
+		assert_string_not_equal(a, b);
+		assert_true(job_id_parse(str_of(a), &ref));
+		hash[i] = 'f';
+	}
+	assert_false(job_id_from_hash(queue, "not hex", a));
+}
+
 int
 main(void)
 {
@@ -99,6 +125,7 @@ main(void)
 		cmocka_unit_test(statuses),
 		cmocka_unit_test(queues),
 		cmocka_unit_test(ids),
+		cmocka_unit_test(ids_from_hashes),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
