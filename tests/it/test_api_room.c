@@ -121,6 +121,56 @@ test_memory_headroom(void **state)
 	redis_server_stop(server);
 }
 
+static int64_t
+used_memory(struct redis *redis)
+{
+	AUTO_PTR(reply_free) struct reply *reply = NULL;
+	struct str info, line;
+	int64_t used = 0;
+
+	MUST(REDIS_CALL(redis, &reply, e, "INFO", "memory"));
+	assert_true(reply_str(reply, &info));
+	while (str_split(&info, '\n', &line))
+		if (str_starts(line, "used_memory:"))
+			assert_true(str_to_i64(str_trim(str_sub(line, 12, line.len)), 1, INT64_MAX,
+					       &used));
+	return used;
+}
+
+/* Redis at maxmemory: a submission is refused whole, what needs no memory works, and it heals. */
+static void
+test_redis_full(void **state)
+{
+	(void)state;
+	struct redis_server *server = redis_server_start(NULL);
+	struct redis *redis = redis_server_connect(server);
+	struct api_server *api =
+		api_server_start(redis_server_url(server),
+				 (const char *const[]){ "REDIS_HEADROOM_PERCENT=0", NULL });
+	struct answer answer = { 0 };
+	char limit[32];
+
+	ask_status(api, 202, "POST", DOCS, "{\"id\":\"a\",\"text\":\"x\"}");
+	/* less than it uses now, whatever else it frees */
+	snprintf(limit, sizeof(limit), "%lld", (long long)used_memory(redis) / 2);
+	MUST(REDIS_CALL(redis, NULL, e, "CONFIG", "SET", "maxmemory", limit));
+	ask_until(api->port, 503, "POST", DOCS, "{\"text\":\"x\"}"); /* seen before it is hit */
+	ask(api, &answer, "POST", V1 "/collections", "{\"name\":\"new\"}");
+	assert_int_equal(answer.status, 507);
+	assert_true(answer_is(&answer, "code", "REDIS_FULL"));
+	assert_true(answer_header(&answer, "retry-after").len > 0);
+	answer_release(&answer);
+	ask_status(api, 200, "GET", V1 "/queues", NULL);
+	ask_status(api, 200, "GET", V1 "/jobs", NULL);
+	assert_int_equal(reservations(redis), 1);
+	MUST(REDIS_CALL(redis, NULL, e, "CONFIG", "SET", "maxmemory", "0"));
+	ask_until(api->port, 202, "POST", DOCS, "{\"text\":\"x\"}");
+	assert_int_equal(reservations(redis), 2);
+	redis_free(redis);
+	assert_int_equal(api_server_stop(api), 0);
+	redis_server_stop(server);
+}
+
 static bool
 one_in_progress(void *user)
 {
@@ -165,14 +215,34 @@ test_too_many_requests(void **state)
 	redis_server_stop(server);
 }
 
+/* A request that does not end is cut off when the time for draining is over. */
+static void
+test_drain_has_an_end(void **state)
+{
+	(void)state;
+	struct redis_server *server = redis_server_start(NULL);
+	struct api_server *api =
+		api_server_start(redis_server_url(server),
+				 (const char *const[]){ "API_DRAIN_MS=200",
+							"API_BODY_TIMEOUT_MS=600000", NULL });
+	struct raw_http raw;
+
+	raw_open(&raw, api->port);
+	raw_send(&raw, "POST " QUERY " HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+		       "Content-Length: 13\r\n\r\n{\"query\"");
+	wait_until(one_in_progress, api, API_PATIENCE_MS, "a request in progress");
+	assert_int_equal(api_server_stop(api), 0);
+	raw_close(&raw);
+	redis_server_stop(server);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_queue_full),
-		cmocka_unit_test(test_queue_too_old),
-		cmocka_unit_test(test_memory_headroom),
-		cmocka_unit_test(test_too_many_requests),
+		cmocka_unit_test(test_queue_full),	  cmocka_unit_test(test_queue_too_old),
+		cmocka_unit_test(test_memory_headroom),	  cmocka_unit_test(test_redis_full),
+		cmocka_unit_test(test_too_many_requests), cmocka_unit_test(test_drain_has_an_end),
 	};
 	return cmocka_run_group_tests(tests, start_curl, NULL);
 }
