@@ -510,12 +510,16 @@ every_call_at_maxmemory(void **state)
 static void
 spoil(struct queue_lease *lease, int how)
 {
-	if (how == 0)
+	if (how == 0) {
 		lease->epoch++;
-	else if (how == 1)
+	} else if (how == 1) {
 		lease->epoch--;
-	else
-		(void)str_copy(lease->entry, sizeof(lease->entry), STR("1-2"));
+	} else { /* the entry of another job */
+		char id[JOB_ID_BYTES];
+
+		kit_submit(id);
+		(void)str_copy(lease->entry, sizeof(lease->entry), str_of(kit_job(id).entry));
+	}
 }
 
 static void
@@ -544,6 +548,77 @@ wrong_leases_change_nothing(void **state)
 			assert_string_equal(before, after);
 			queue_check(kit, kit_queue, where, NULL);
 		}
+	}
+}
+
+extern const char embed_promote_lua[], embed_reap_lua[], embed_sweep_lua[];
+
+/* Runs a keeper's script on the one job that is there, with these arguments and then the item's. */
+static int64_t
+keeper_script(const char *text, const enum queue_key *sets, size_t set_count, bool with_result,
+	      const char *const *arguments, const struct queue_lease *lease, bool with_entry)
+{
+	const struct redis_script script = { "keeper", text };
+	struct str id = str_of(lease->job_id);
+	struct key keys[5], job = key_job(kit_queue, id), in = key_payload(kit_queue, id);
+	struct key out = key_result(kit_queue, id);
+	AUTO_PTR(reply_free) struct reply *reply = NULL;
+	struct redis_cmd cmd;
+	int64_t count = -1;
+
+	redis_script_init(&cmd, &script, set_count + (with_result ? 3 : 2));
+	for (size_t i = 0; i < set_count; i++) {
+		keys[i] = key_queue(kit_queue, sets[i]);
+		redis_arg_c(&cmd, keys[i].text);
+	}
+	redis_arg_c(&cmd, job.text);
+	redis_arg_c(&cmd, in.text);
+	if (with_result)
+		redis_arg_c(&cmd, out.text);
+	for (size_t i = 0; arguments[i]; i++)
+		redis_arg_c(&cmd, arguments[i]);
+	if (with_entry)
+		redis_arg_c(&cmd, lease->entry);
+	redis_arg(&cmd, id);
+	if (with_entry)
+		redis_arg_c(&cmd, "poison");
+	MUST(redis_run_script(kit, &cmd, &script, &reply, e));
+	assert_true(reply_i64(reply, &count));
+	return count;
+}
+
+/* The keepers' scripts look at every item again: what has changed since its id was read is left alone. */
+static void
+keepers_look_again(void **state)
+{
+	static const enum queue_key promote[] = { QK_READY, QK_DUE, QK_DONE, QK_STAT };
+	static const enum queue_key reap[] = { QK_READY, QK_DUE, QK_DEAD, QK_DONE, QK_STAT };
+	static const enum queue_key sweep[] = { QK_DONE, QK_DEAD, QK_STAT };
+	static const char *const promote_args[] = { KEYS_CHANNEL, NULL };
+	static const char *const reap_args[] = { "workers", "3600000", "1",	     "1",
+						 "1",	    "POISON",  KEYS_CHANNEL, NULL };
+	static const char *const sweep_args[] = { "3600000", "3600000", "1000000", KEYS_CHANNEL,
+						  NULL };
+	char before[2048], after[2048];
+
+	for (int s = 0; s < KIT_STATES; s++) {
+		struct queue_lease lease;
+
+		(void)kit_clear(state);
+		kit_make((enum kit_state)s, 60000, &lease);
+		dump(lease.job_id, before, sizeof(before));
+		assert_int_equal(keeper_script(embed_promote_lua, promote, 4, false, promote_args,
+					       &lease, false),
+				 0);
+		assert_int_equal(keeper_script(embed_reap_lua, reap, 5, true, reap_args, &lease,
+					       true),
+				 0);
+		assert_int_equal(keeper_script(embed_sweep_lua, sweep, 3, true, sweep_args, &lease,
+					       false),
+				 0);
+		dump(lease.job_id, after, sizeof(after));
+		assert_string_equal(before, after);
+		queue_check(kit, kit_queue, kit_state_names[s], NULL);
 	}
 }
 
@@ -582,6 +657,7 @@ main(void)
 		cmocka_unit_test_setup(every_call_in_every_state, kit_clear),
 		cmocka_unit_test_setup(every_call_at_maxmemory, kit_clear),
 		cmocka_unit_test_setup(wrong_leases_change_nothing, kit_clear),
+		cmocka_unit_test_setup(keepers_look_again, kit_clear),
 		cmocka_unit_test_setup(a_refused_submit_writes_nothing, kit_clear),
 	};
 
