@@ -75,7 +75,9 @@ bool queue_fetch(struct redis *redis, struct queue_ref queue, const char *consum
 
 enum queue_start_result {
 	QUEUE_STARTED,
-	QUEUE_START_SKIPPED, /* cancelled, expired, already final, unknown: the entry is gone; fetch again */
+	/* Nothing to run, fetch again: cancelled, expired, already final, unknown, not delivered to this consumer,
+	 * or its payload is missing, broken or too large (then the job is dead and says so). */
+	QUEUE_START_SKIPPED,
 	QUEUE_START_PAUSED /* the queue is paused: the entry was put back, uncharged */
 };
 
@@ -116,11 +118,12 @@ enum queue_settle_kind {
 
 struct queue_settle {
 	enum queue_settle_kind kind;
-	struct str result;	 /* SUCCEED: an envelope; else what error_json gave, or empty */
-	const struct err *error; /* RETRY, FAIL, OUTAGE */
+	struct str result;	 /* SUCCEED: an envelope; not looked at otherwise */
+	const struct err *error; /* RETRY, FAIL, OUTAGE: kept for queue_last_error */
 	int64_t retry_after_ms; /* from the failure; -1 = by backoff alone (full jitter, in the script) */
 	int64_t backoff_base_ms, backoff_max_ms;
-	int64_t result_ttl_ms, done_max_age_ms, dead_max_age_ms;
+	int64_t result_ttl_ms;
+	int64_t done_max_age_ms, dead_max_age_ms; /* not used: records go by queue_keep alone */
 };
 
 /* *out_status: what the job is now. ERR_STALE: another start won; drop the work silently. Settling twice with
@@ -166,10 +169,11 @@ bool queue_result(struct redis *redis, const struct job *job, size_t max_bytes, 
 bool queue_last_error(struct redis *redis, const struct job *job, struct err *out);
 
 /* Cancels. *out is the record afterwards: cancelled (was queued, scheduled or retrying), cancelling (was
- * running), cancelled already. ERR_ALREADY_FINAL for other final states; ERR_NOT_FOUND. */
+ * running), cancelled already. ERR_ALREADY_FINAL for other final states; ERR_NOT_FOUND. retention is not looked at (may be NULL). */
 bool queue_cancel(struct redis *redis, struct str job_id, const struct queue_keep_opts *retention,
 		  struct job *out, struct err *err);
-/* A dead job is queued again with fresh budgets. ERR_CONFLICT when it is not `failed`. */
+/* A dead job is queued again with fresh budgets; the epoch goes on. Repeating it before the job starts changes nothing.
+ * ERR_CONFLICT when it is not `failed`, ERR_GONE when its payload is not there. */
 bool queue_retry_dead(struct redis *redis, struct str job_id, struct job *out, struct err *err);
 /* Forgets a final job: record, payload, result. ERR_NOT_FINAL otherwise. */
 bool queue_forget(struct redis *redis, struct str job_id, struct err *err);
