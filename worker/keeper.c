@@ -33,7 +33,9 @@ struct keeper_state {
 	bool *flags;
 	size_t row_count;
 	int64_t next_second_ms;
-	bool up; /* Redis answered in the last round */
+	bool up;     /* Redis answered when it was last asked */
+	bool failed; /* of the present round */
+	bool spoke;
 };
 
 static void
@@ -44,6 +46,7 @@ renew_one(struct keeper_state *state, const struct running_copy *row, int64_t no
 	bool cancel = false;
 
 	if (queue_renew(state->redis, &row->lease, &cancel, &err)) {
+		state->spoke = true;
 		running_renewed(&app->running, row->slot, row->lease.epoch, now_ms);
 		if (cancel)
 			running_stop(&app->running, row->slot, &row->lease, STOP_CANCEL);
@@ -53,7 +56,7 @@ renew_one(struct keeper_state *state, const struct running_copy *row, int64_t no
 		running_stop(&app->running, row->slot, &row->lease, STOP_LOST);
 		log_warn("lease of job %s lost to another start", row->lease.job_id);
 	} else {
-		state->up = false;
+		state->failed = true;
 	}
 }
 
@@ -64,7 +67,7 @@ renew_due(struct keeper_state *state)
 	int64_t now_ms = clock_mono_ms(), lease_ms = app->config->lease_ms;
 	int stuck = 0;
 
-	for (size_t i = 0; i < state->row_count && state->up; i++) {
+	for (size_t i = 0; i < state->row_count && !state->failed; i++) {
 		const struct running_copy *row = &state->rows[i];
 
 		if (now_ms > row->deadline_mono_ms + lease_ms) {
@@ -154,18 +157,19 @@ every_second(struct keeper_state *state)
 	struct err err = ERR_INIT;
 	bool paused;
 
-	for (size_t i = 0; i < app->queue_count && state->up; i++) {
+	for (size_t i = 0; i < app->queue_count && !state->failed; i++) {
 		struct worker_queue *queue = &app->queues[i];
 
 		if (!look_at_cancels(state, queue, &err) ||
 		    !queue_is_paused(state->redis, queue->ref, &paused, &err) ||
 		    !announce(state, queue, &err) || !keep(state, queue, &err)) {
 			if (err_info(err.code)->outage)
-				state->up = false;
+				state->failed = true;
 			else
 				log_err(LOG_ERROR, &err, "keeping queue '%s'", queue->ref.name);
 			continue;
 		}
+		state->spoke = true;
 		atomic_store(&queue->paused, paused);
 	}
 }
@@ -177,13 +181,16 @@ one_round(struct keeper_state *state)
 	int64_t now_ms = clock_mono_ms();
 	bool was_up = state->up;
 
-	state->up = true;
+	state->failed = state->spoke = false;
 	state->row_count = running_copy(&app->running, state->rows, app->slot_count);
 	renew_due(state);
-	if (state->up && now_ms >= state->next_second_ms) {
+	if (!state->failed && now_ms >= state->next_second_ms) {
 		every_second(state);
 		state->next_second_ms = now_ms + KEEPER_SECOND_MS;
 	}
+	/* A round that asked nothing says nothing. */
+	if (state->failed || state->spoke)
+		state->up = !state->failed;
 	if (state->up != was_up)
 		log_line(state->up ? LOG_INFO : LOG_WARN, "keeper: Redis is %s",
 			 state->up ? "back" : "away");

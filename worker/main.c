@@ -27,132 +27,136 @@
 #include "worker/slot.h"
 
 #define EXIT_USAGE 2
-#define MAIN_LIVE_MS                                                           \
-  30000 /* silence of slots or keeper after which liveness fails */
+#define MAIN_LIVE_MS 30000  /* silence of slots or keeper after which liveness fails */
 #define MAIN_GRACE_MS 15000 /* after drain_ms, for a step that looks at its flag late */
 #define MAIN_DEFAULT_METRICS "127.0.0.1:8090"
 
 static const char usage[] =
-    "usage: rag-worker [--config FILE] [--queues LIST] [--slots N]\n"
-    "       rag-worker --print-config | --help | --version\n"
-    "\n"
-    "Takes jobs from Redis, runs them and writes the results back. Stops on "
-    "SIGTERM after\n"
-    "finishing or handing back its jobs.\n"
-    "\n"
-    "  --config FILE    settings in YAML; the environment beats them "
-    "(docs/configuration.md)\n"
-    "  --queues LIST    queues to serve, e.g. query,ingest (also QUEUES)\n"
-    "  --slots N        jobs at a time (also WORKERS)\n"
-    "  --print-config   print the settings in effect and where each comes "
-    "from, then exit\n"
-    "\n"
-    "exit codes: 0 stopped on request, 1 could not run, 2 wrong usage, 78 "
-    "wrong settings\n";
+	"usage: rag-worker [--config FILE] [--queues LIST] [--slots N]\n"
+	"       rag-worker --print-config | --help | --version\n"
+	"\n"
+	"Takes jobs from Redis, runs them and writes the results back. Stops on "
+	"SIGTERM after\n"
+	"finishing or handing back its jobs.\n"
+	"\n"
+	"  --config FILE    settings in YAML; the environment beats them "
+	"(docs/configuration.md)\n"
+	"  --queues LIST    queues to serve, e.g. query,ingest (also QUEUES)\n"
+	"  --slots N        jobs at a time (also WORKERS)\n"
+	"  --print-config   print the settings in effect and where each comes "
+	"from, then exit\n"
+	"\n"
+	"exit codes: 0 stopped on request, 1 could not run, 2 wrong usage, 78 "
+	"wrong settings\n";
 
 struct main_options {
-  const char *config_path, *queues;
-  int64_t slots; /* 0 = from the settings */
-  bool print_config;
+	const char *config_path, *queues;
+	int64_t slots; /* 0 = from the settings */
+	bool print_config;
 };
 
-bool worker_pause(struct worker_app *app, int64_t ms) {
-  struct timespec until;
+bool
+worker_pause(struct worker_app *app, int64_t ms)
+{
+	struct timespec until;
 
-  clock_gettime(CLOCK_MONOTONIC, &until);
-  until.tv_sec += ms / 1000;
-  until.tv_nsec += ms % 1000 * 1000000;
-  if (until.tv_nsec >= 1000000000) {
-    until.tv_sec++;
-    until.tv_nsec -= 1000000000;
-  }
-  pthread_mutex_lock(&app->lock);
-  while (!atomic_load(&app->stopping) &&
-         pthread_cond_timedwait(&app->wake, &app->lock, &until) == 0)
-    ;
-  pthread_mutex_unlock(&app->lock);
-  return !atomic_load(&app->stopping);
+	clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_sec += ms / 1000;
+	until.tv_nsec += ms % 1000 * 1000000;
+	if (until.tv_nsec >= 1000000000) {
+		until.tv_sec++;
+		until.tv_nsec -= 1000000000;
+	}
+	pthread_mutex_lock(&app->lock);
+	while (!atomic_load(&app->stopping) &&
+	       pthread_cond_timedwait(&app->wake, &app->lock, &until) == 0)
+		;
+	pthread_mutex_unlock(&app->lock);
+	return !atomic_load(&app->stopping);
 }
 
-void worker_stop(struct worker_app *app) {
-  pthread_mutex_lock(&app->lock);
-  atomic_store(&app->stopping, true);
-  pthread_cond_broadcast(&app->wake);
-  pthread_mutex_unlock(&app->lock);
+void
+worker_stop(struct worker_app *app)
+{
+	pthread_mutex_lock(&app->lock);
+	atomic_store(&app->stopping, true);
+	pthread_cond_broadcast(&app->wake);
+	pthread_mutex_unlock(&app->lock);
 }
 
 /* ---- settings ---- */
 
 /* Returns -1 to go on, else the exit code. */
-static int parse_options(int argc, char **argv, struct main_options *out) {
-  static const struct option options[] = {
-      {"config", required_argument, NULL, 'c'},
-      {"queues", required_argument, NULL, 'q'},
-      {"slots", required_argument, NULL, 's'},
-      {"print-config", no_argument, NULL, 'p'},
-      {"help", no_argument, NULL, 'h'},
-      {"version", no_argument, NULL, 'v'},
-      {0},
-  };
-  int option;
+static int
+parse_options(int argc, char **argv, struct main_options *out)
+{
+	static const struct option options[] = {
+		{ "config", required_argument, NULL, 'c' },
+		{ "queues", required_argument, NULL, 'q' },
+		{ "slots", required_argument, NULL, 's' },
+		{ "print-config", no_argument, NULL, 'p' },
+		{ "help", no_argument, NULL, 'h' },
+		{ "version", no_argument, NULL, 'v' },
+		{ 0 },
+	};
+	int option;
 
-  while ((option = getopt_long(argc, argv, "h", options, NULL)) != -1) {
-    if (option == 'c') {
-      out->config_path = optarg;
-    } else if (option == 'q') {
-      out->queues = optarg;
-    } else if (option == 's') {
-      if (!str_to_i64(str_of(optarg), 1, 256, &out->slots)) {
-        fprintf(stderr,
-                "rag-worker: --slots: '%s' is not a number from 1 to 256\n",
-                optarg);
-        return EXIT_USAGE;
-      }
-    } else if (option == 'p') {
-      out->print_config = true;
-    } else if (option == 'h') {
-      fputs(usage, stdout);
-      return EXIT_SUCCESS;
-    } else if (option == 'v') {
-      puts("rag-worker " RAG_VERSION);
-      return EXIT_SUCCESS;
-    } else {
-      fputs(usage, stderr);
-      return EXIT_USAGE;
-    }
-  }
-  if (optind < argc) {
-    fprintf(stderr, "rag-worker: unexpected argument '%s'\n%s", argv[optind],
-            usage);
-    return EXIT_USAGE;
-  }
-  return -1;
+	while ((option = getopt_long(argc, argv, "h", options, NULL)) != -1) {
+		if (option == 'c') {
+			out->config_path = optarg;
+		} else if (option == 'q') {
+			out->queues = optarg;
+		} else if (option == 's') {
+			if (!str_to_i64(str_of(optarg), 1, 256, &out->slots)) {
+				fprintf(stderr,
+					"rag-worker: --slots: '%s' is not a number from 1 to 256\n",
+					optarg);
+				return EXIT_USAGE;
+			}
+		} else if (option == 'p') {
+			out->print_config = true;
+		} else if (option == 'h') {
+			fputs(usage, stdout);
+			return EXIT_SUCCESS;
+		} else if (option == 'v') {
+			puts("rag-worker " RAG_VERSION);
+			return EXIT_SUCCESS;
+		} else {
+			fputs(usage, stderr);
+			return EXIT_USAGE;
+		}
+	}
+	if (optind < argc) {
+		fprintf(stderr, "rag-worker: unexpected argument '%s'\n%s", argv[optind], usage);
+		return EXIT_USAGE;
+	}
+	return -1;
 }
 
-static bool choose_queues(struct worker_app *app, const char *list,
-                          struct err *err) {
-  struct str rest = str_of(list), name;
+static bool
+choose_queues(struct worker_app *app, const char *list, struct err *err)
+{
+	struct str rest = str_of(list), name;
 
-  while (str_split(&rest, ',', &name)) {
-    struct queue_ref ref;
+	while (str_split(&rest, ',', &name)) {
+		struct queue_ref ref;
 
-    name = str_trim(name);
-    if (!job_queue_find(name, 0, &ref))
-      return err_set(err, ERR_CONFIG, "queues: there is no queue '" STR_FMT "'",
-                     STR_ARG(name));
-    for (size_t i = 0; i < app->queue_count; i++) {
-      if (app->queues[i].ref.name == ref.name)
-        return err_set(err, ERR_CONFIG, "queues: '%s' is named twice",
-                       ref.name);
-    }
-    if (app->queue_count == WORKER_MAX_QUEUES)
-      return err_set(err, ERR_CONFIG, "queues: more than %d",
-                     WORKER_MAX_QUEUES);
-    app->queues[app->queue_count++].ref = ref;
-  }
-  if (app->queue_count == 0)
-    return err_set(err, ERR_CONFIG, "queues: none named");
-  return true;
+		name = str_trim(name);
+		if (!job_queue_find(name, 0, &ref))
+			return err_set(err, ERR_CONFIG, "queues: there is no queue '" STR_FMT "'",
+				       STR_ARG(name));
+		for (size_t i = 0; i < app->queue_count; i++) {
+			if (app->queues[i].ref.name == ref.name)
+				return err_set(err, ERR_CONFIG, "queues: '%s' is named twice",
+					       ref.name);
+		}
+		if (app->queue_count == WORKER_MAX_QUEUES)
+			return err_set(err, ERR_CONFIG, "queues: more than %d", WORKER_MAX_QUEUES);
+		app->queues[app->queue_count++].ref = ref;
+	}
+	if (app->queue_count == 0)
+		return err_set(err, ERR_CONFIG, "queues: none named");
+	return true;
 }
 
 /*
@@ -160,377 +164,397 @@ static bool choose_queues(struct worker_app *app, const char *list,
  * queries get a quarter (they are short and wait for people), the rest is dealt
  * to the remaining queues in turn.
  */
-static void deal_slots(struct worker_app *app, size_t slots) {
-  struct worker_queue *query = NULL;
-  size_t queries = 0, next = 0;
+static void
+deal_slots(struct worker_app *app, size_t slots)
+{
+	struct worker_queue *query = NULL;
+	size_t queries = 0, next = 0;
 
-  app->slot_count = slots > app->queue_count ? slots : app->queue_count;
-  app->slot_queue = mem_array(app->slot_count, sizeof(struct worker_queue *));
-  for (size_t i = 0; i < app->queue_count; i++) {
-    if (strcmp(app->queues[i].ref.name, "query") == 0)
-      query = &app->queues[i];
-  }
-  if (query && app->queue_count > 1)
-    queries = app->slot_count / 4 ? app->slot_count / 4 : 1;
-  for (size_t i = 0; i < app->slot_count; i++) {
-    if (i < queries) {
-      app->slot_queue[i] = query;
-      continue;
-    }
-    if (queries && &app->queues[next % app->queue_count] == query)
-      next++;
-    app->slot_queue[i] = &app->queues[next++ % app->queue_count];
-  }
+	app->slot_count = slots > app->queue_count ? slots : app->queue_count;
+	app->slot_queue = mem_array(app->slot_count, sizeof(struct worker_queue *));
+	for (size_t i = 0; i < app->queue_count; i++) {
+		if (strcmp(app->queues[i].ref.name, "query") == 0)
+			query = &app->queues[i];
+	}
+	if (query && app->queue_count > 1)
+		queries = app->slot_count / 4 ? app->slot_count / 4 : 1;
+	for (size_t i = 0; i < app->slot_count; i++) {
+		if (i < queries) {
+			app->slot_queue[i] = query;
+			continue;
+		}
+		if (queries && &app->queues[next % app->queue_count] == query)
+			next++;
+		app->slot_queue[i] = &app->queues[next++ % app->queue_count];
+	}
 }
 
 /* ---- health and metrics ---- */
 
-static bool is_live(struct worker_app *app, char *reason, size_t bytes) {
-  int64_t now_ms = clock_mono_ms();
-  int stuck = atomic_load(&app->stuck);
+static bool
+is_live(struct worker_app *app, char *reason, size_t bytes)
+{
+	int64_t now_ms = clock_mono_ms();
+	int stuck = atomic_load(&app->stuck);
 
-  if (now_ms - atomic_load(&app->kept_mono_ms) > MAIN_LIVE_MS) {
-    snprintf(reason, bytes, "the keeper has been silent for %lld ms",
-             (long long)(now_ms - atomic_load(&app->kept_mono_ms)));
-    return false;
-  }
-  if (stuck > 0) {
-    snprintf(reason, bytes, "%d jobs do not stop long after their deadline",
-             stuck);
-    return false;
-  }
-  if (!atomic_load(&app->redis_up) ||
-      running_active(&app->running) == app->slot_count)
-    return true;
-  for (size_t i = 0; i < app->queue_count; i++) {
-    if (atomic_load(&app->queues[i].paused))
-      return true;
-  }
-  if (now_ms - atomic_load(&app->fetched_mono_ms) > MAIN_LIVE_MS) {
-    snprintf(reason, bytes, "no slot has asked for work for %lld ms",
-             (long long)(now_ms - atomic_load(&app->fetched_mono_ms)));
-    return false;
-  }
-  return true;
+	if (now_ms - atomic_load(&app->kept_mono_ms) > MAIN_LIVE_MS) {
+		snprintf(reason, bytes, "the keeper has been silent for %lld ms",
+			 (long long)(now_ms - atomic_load(&app->kept_mono_ms)));
+		return false;
+	}
+	if (stuck > 0) {
+		snprintf(reason, bytes, "%d jobs do not stop long after their deadline", stuck);
+		return false;
+	}
+	if (!atomic_load(&app->redis_up) || running_active(&app->running) == app->slot_count)
+		return true;
+	for (size_t i = 0; i < app->queue_count; i++) {
+		if (atomic_load(&app->queues[i].paused))
+			return true;
+	}
+	if (now_ms - atomic_load(&app->fetched_mono_ms) > MAIN_LIVE_MS) {
+		snprintf(reason, bytes, "no slot has asked for work for %lld ms",
+			 (long long)(now_ms - atomic_load(&app->fetched_mono_ms)));
+		return false;
+	}
+	return true;
 }
 
-static bool probe(void *user, enum health_probe which, char *out_reason,
-                  size_t reason_bytes) {
-  struct worker_app *app = user;
-  bool started = atomic_load(&app->started);
+static bool
+probe(void *user, enum health_probe which, char *out_reason, size_t reason_bytes)
+{
+	struct worker_app *app = user;
+	bool started = atomic_load(&app->started);
 
-  if (which == HEALTH_LIVE)
-    return !started || is_live(app, out_reason, reason_bytes);
-  if (!started) {
-    snprintf(out_reason, reason_bytes,
-             "starting: waiting for Redis and the store");
-    return false;
-  }
-  if (which == HEALTH_STARTUP)
-    return true;
-  if (atomic_load(&app->stopping)) {
-    snprintf(out_reason, reason_bytes, "draining");
-    return false;
-  }
-  if (!atomic_load(&app->redis_up)) {
-    snprintf(out_reason, reason_bytes, "Redis is away");
-    return false;
-  }
-  return true;
+	if (which == HEALTH_LIVE)
+		return !started || is_live(app, out_reason, reason_bytes);
+	if (!started) {
+		snprintf(out_reason, reason_bytes, "starting: waiting for Redis and the store");
+		return false;
+	}
+	if (which == HEALTH_STARTUP)
+		return true;
+	if (atomic_load(&app->stopping)) {
+		snprintf(out_reason, reason_bytes, "draining");
+		return false;
+	}
+	if (!atomic_load(&app->redis_up)) {
+		snprintf(out_reason, reason_bytes, "Redis is away");
+		return false;
+	}
+	return true;
 }
 
-static void summary(void *user, struct buf *out) {
-  struct worker_app *app = user;
-  struct jw w = jw_start(out);
-  char reason[128] = "";
+static void
+summary(void *user, struct buf *out)
+{
+	struct worker_app *app = user;
+	struct jw w = jw_start(out);
+	char reason[128] = "";
 
-  jw_obj(&w);
-  jw_kcstr(&w, "service", "rag-worker");
-  jw_kcstr(&w, "version", RAG_VERSION);
-  jw_kcstr(&w, "instance", app->instance);
-  jw_kbool(&w, "ready", probe(app, HEALTH_READY, reason, sizeof(reason)));
-  jw_kcstr(&w, "reason", reason);
-  jw_kbool(&w, "redis", atomic_load(&app->redis_up));
-  jw_kint(&w, "slots", (int64_t)app->slot_count);
-  jw_kint(&w, "busy", (int64_t)running_active(&app->running));
-  jw_karr(&w, "queues");
-  for (size_t i = 0; i < app->queue_count; i++) {
-    jw_obj(&w);
-    jw_kcstr(&w, "name", app->queues[i].ref.name);
-    jw_kbool(&w, "paused", atomic_load(&app->queues[i].paused));
-    jw_end(&w);
-  }
-  jw_end(&w);
-  jw_end(&w);
+	jw_obj(&w);
+	jw_kcstr(&w, "service", "rag-worker");
+	jw_kcstr(&w, "version", RAG_VERSION);
+	jw_kcstr(&w, "instance", app->instance);
+	jw_kbool(&w, "ready", probe(app, HEALTH_READY, reason, sizeof(reason)));
+	jw_kcstr(&w, "reason", reason);
+	jw_kbool(&w, "redis", atomic_load(&app->redis_up));
+	jw_kint(&w, "slots", (int64_t)app->slot_count);
+	jw_kint(&w, "busy", (int64_t)running_active(&app->running));
+	jw_karr(&w, "queues");
+	for (size_t i = 0; i < app->queue_count; i++) {
+		jw_obj(&w);
+		jw_kcstr(&w, "name", app->queues[i].ref.name);
+		jw_kbool(&w, "paused", atomic_load(&app->queues[i].paused));
+		jw_end(&w);
+	}
+	jw_end(&w);
+	jw_end(&w);
 }
 
-static void register_metrics(struct worker_app *app) {
-  static const char *const type_outcome[] = {"type", "outcome", NULL};
-  static const char *const type[] = {"type", NULL};
-  static const char *const step[] = {"step", NULL};
-  static const char *const cache[] = {"cache", "result", NULL};
-  static const char *const state[] = {"state", NULL};
-  static const char *const dependency[] = {"dependency", NULL};
-  static const char *const version[] = {"version", NULL};
-  struct metrics *metrics = app->metrics = metrics_new();
-  struct metric *info;
+static void
+register_metrics(struct worker_app *app)
+{
+	static const char *const type_outcome[] = { "type", "outcome", NULL };
+	static const char *const type[] = { "type", NULL };
+	static const char *const step[] = { "step", NULL };
+	static const char *const cache[] = { "cache", "result", NULL };
+	static const char *const state[] = { "state", NULL };
+	static const char *const dependency[] = { "dependency", NULL };
+	static const char *const version[] = { "version", NULL };
+	struct metrics *metrics = app->metrics = metrics_new();
+	struct metric *info;
 
-#define HISTOGRAM                                                              \
-  .kind = METRIC_HISTOGRAM, .buckets = metrics_seconds_buckets,                \
-  .bucket_count = metrics_seconds_bucket_count
-  app->m.jobs_total = metrics_register(
-      metrics,
-      &(struct metric_opts){.kind = METRIC_COUNTER,
-                            .name = "rag_engine_jobs_total",
-                            .help = "Jobs ended here, by what became of them.",
-                            .labels = type_outcome});
-  app->m.wait_seconds = metrics_register(
-      metrics,
-      &(struct metric_opts){HISTOGRAM, .name = "rag_engine_job_wait_seconds",
-                            .help = "From submit to start.", .labels = type});
-  app->m.run_seconds = metrics_register(
-      metrics,
-      &(struct metric_opts){HISTOGRAM, .name = "rag_engine_job_run_seconds",
-                            .help = "From start to settled.", .labels = type});
-  app->m.step_seconds = metrics_register(
-      metrics,
-      &(struct metric_opts){HISTOGRAM, .name = "rag_engine_step_seconds",
-                            .help = "One step of a pipeline.", .labels = step});
+#define HISTOGRAM                                                                                  \
+	.kind = METRIC_HISTOGRAM, .buckets = metrics_seconds_buckets,                              \
+	.bucket_count = metrics_seconds_bucket_count
+	app->m.jobs_total =
+		metrics_register(metrics,
+				 &(struct metric_opts){
+					 .kind = METRIC_COUNTER,
+					 .name = "rag_engine_jobs_total",
+					 .help = "Jobs ended here, by what became of them.",
+					 .labels = type_outcome });
+	app->m.wait_seconds =
+		metrics_register(metrics,
+				 &(struct metric_opts){
+					 HISTOGRAM, .name = "rag_engine_job_wait_seconds",
+					 .help = "From submit to start.", .labels = type });
+	app->m.run_seconds =
+		metrics_register(metrics,
+				 &(struct metric_opts){
+					 HISTOGRAM, .name = "rag_engine_job_run_seconds",
+					 .help = "From start to settled.", .labels = type });
+	app->m.step_seconds =
+		metrics_register(metrics, &(struct metric_opts){ HISTOGRAM,
+								 .name = "rag_engine_step_seconds",
+								 .help = "One step of a pipeline.",
+								 .labels = step });
 #undef HISTOGRAM
-  app->m.cache_total = metrics_register(
-      metrics, &(struct metric_opts){.kind = METRIC_COUNTER,
-                                     .name = "rag_engine_cache_total",
-                                     .help = "Cache look-ups, by result.",
-                                     .labels = cache});
-  app->m.slots = metrics_register(
-      metrics, &(struct metric_opts){.kind = METRIC_GAUGE,
-                                     .name = "rag_engine_worker_slots",
-                                     .help = "Slots, by state.",
-                                     .labels = state});
-  app->m.dependency_up = metrics_register(
-      metrics,
-      &(struct metric_opts){.kind = METRIC_GAUGE,
-                            .name = "rag_engine_dependency_up",
-                            .help = "1 when the dependency answered last time.",
-                            .labels = dependency});
-  info = metrics_register(
-      metrics, &(struct metric_opts){.kind = METRIC_GAUGE,
-                                     .name = "rag_engine_build_info",
-                                     .help = "1, with the version as a label.",
-                                     .labels = version});
-  metric_set(info, METRIC_VALUES(RAG_VERSION), 1);
+	app->m.cache_total =
+		metrics_register(metrics,
+				 &(struct metric_opts){ .kind = METRIC_COUNTER,
+							.name = "rag_engine_cache_total",
+							.help = "Cache look-ups, by result.",
+							.labels = cache });
+	app->m.slots =
+		metrics_register(metrics, &(struct metric_opts){ .kind = METRIC_GAUGE,
+								 .name = "rag_engine_worker_slots",
+								 .help = "Slots, by state.",
+								 .labels = state });
+	app->m.dependency_up =
+		metrics_register(metrics,
+				 &(struct metric_opts){
+					 .kind = METRIC_GAUGE,
+					 .name = "rag_engine_dependency_up",
+					 .help = "1 when the dependency answered last time.",
+					 .labels = dependency });
+	info = metrics_register(metrics,
+				&(struct metric_opts){ .kind = METRIC_GAUGE,
+						       .name = "rag_engine_build_info",
+						       .help = "1, with the version as a label.",
+						       .labels = version });
+	metric_set(info, METRIC_VALUES(RAG_VERSION), 1);
 }
 
 /* ---- life ---- */
 
-static void init_app(struct worker_app *app, const struct config *config) {
-  pthread_condattr_t attr;
-  char host[256] = "worker";
+static void
+init_app(struct worker_app *app, const struct config *config)
+{
+	pthread_condattr_t attr;
+	char host[256] = "worker";
 
-  app->config = config;
-  app->redis_opts = (struct redis_opts){
-      .url = config->redis_url.value,
-      .connect_timeout_ms = (int)config->redis_connect_timeout_ms,
-      .timeout_ms = (int)config->redis_timeout_ms,
-      .client_name = "rag-worker",
-  };
-  if (config->pod_name[0])
-    str_copy(host, sizeof(host), str_of(config->pod_name));
-  else if (gethostname(host, sizeof(host) - 1) != 0)
-    str_copy(host, sizeof(host), STR("worker"));
-  /* The nonce keeps a restarted pod of the same name from inheriting old
+	app->config = config;
+	app->redis_opts = (struct redis_opts){
+		.url = config->redis_url.value,
+		.connect_timeout_ms = (int)config->redis_connect_timeout_ms,
+		.timeout_ms = (int)config->redis_timeout_ms,
+		.client_name = "rag-worker",
+	};
+	if (config->pod_name[0])
+		str_copy(host, sizeof(host), str_of(config->pod_name));
+	else if (gethostname(host, sizeof(host) - 1) != 0)
+		str_copy(host, sizeof(host), STR("worker"));
+	/* The nonce keeps a restarted pod of the same name from inheriting old
    * pending entries. */
-  snprintf(app->instance, sizeof(app->instance), "%.22s/%016llx", host,
-           (unsigned long long)id_random_u64());
-  pthread_condattr_init(&attr);
-  pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-  pthread_cond_init(&app->wake, &attr);
-  pthread_condattr_destroy(&attr);
-  pthread_mutex_init(&app->lock, NULL);
-  atomic_store(&app->kept_mono_ms, clock_mono_ms());
-  atomic_store(&app->fetched_mono_ms, clock_mono_ms());
+	snprintf(app->instance, sizeof(app->instance), "%.22s/%016llx", host,
+		 (unsigned long long)id_random_u64());
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&app->wake, &attr);
+	pthread_condattr_destroy(&attr);
+	pthread_mutex_init(&app->lock, NULL);
+	atomic_store(&app->kept_mono_ms, clock_mono_ms());
+	atomic_store(&app->fetched_mono_ms, clock_mono_ms());
 }
 
 /* True when a signal to stop came within ms. */
-static bool stop_signal(const sigset_t *signals, int64_t ms) {
-  const struct timespec timeout = {.tv_sec = ms / 1000,
-                                   .tv_nsec = ms % 1000 * 1000000};
+static bool
+stop_signal(const sigset_t *signals, int64_t ms)
+{
+	const struct timespec timeout = { .tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000 };
 
-  return sigtimedwait(signals, NULL, &timeout) > 0;
+	return sigtimedwait(signals, NULL, &timeout) > 0;
 }
 
 /* Waits for a Redis that can be used. False: *err has ERR_CONFIG, or
  * ERR_CANCELLED after a signal. */
-static bool await_redis(struct worker_app *app, const sigset_t *signals,
-                        struct err *err) {
-  AUTO_PTR(redis_free) struct redis *redis = NULL;
-  char warning[256] = "";
-  bool told = false;
+static bool
+await_redis(struct worker_app *app, const sigset_t *signals, struct err *err)
+{
+	AUTO_PTR(redis_free) struct redis *redis = NULL;
+	char warning[256] = "";
+	bool told = false;
 
-  if (!redis_new(&app->redis_opts, &redis, err))
-    return false;
-  for (;;) {
-    struct err failure = ERR_INIT;
-    bool ok = redis_check_server(redis, warning, sizeof(warning), &failure);
+	if (!redis_new(&app->redis_opts, &redis, err))
+		return false;
+	for (;;) {
+		struct err failure = ERR_INIT;
+		bool ok = redis_check_server(redis, warning, sizeof(warning), &failure);
 
-    for (size_t i = 0; ok && i < app->queue_count; i++)
-      ok = queue_ensure_group(redis, app->queues[i].ref, &failure);
-    if (ok)
-      break;
-    if (failure.code == ERR_CONFIG) {
-      *err = failure;
-      return false;
-    }
-    if (!told)
-      log_err(LOG_WARN, &failure, "waiting for Redis");
-    told = true;
-    if (stop_signal(signals, 500))
-      return err_set(err, ERR_CANCELLED, "stopped while waiting for Redis");
-  }
-  if (warning[0])
-    log_warn("%s", warning);
-  return true;
+		for (size_t i = 0; ok && i < app->queue_count; i++)
+			ok = queue_ensure_group(redis, app->queues[i].ref, &failure);
+		if (ok)
+			break;
+		if (failure.code == ERR_CONFIG) {
+			*err = failure;
+			return false;
+		}
+		if (!told)
+			log_err(LOG_WARN, &failure, "waiting for Redis");
+		told = true;
+		if (stop_signal(signals, 500))
+			return err_set(err, ERR_CANCELLED, "stopped while waiting for Redis");
+	}
+	if (warning[0])
+		log_warn("%s", warning);
+	return true;
 }
 
-static bool join_within(pthread_t thread, int64_t deadline_mono_ms) {
-  struct timespec until;
-  int64_t left_ms = clock_left_ms(deadline_mono_ms);
+static bool
+join_within(pthread_t thread, int64_t deadline_mono_ms)
+{
+	struct timespec until;
+	int64_t left_ms = clock_left_ms(deadline_mono_ms);
 
-  clock_gettime(CLOCK_REALTIME, &until);
-  until.tv_sec += left_ms / 1000 + 1;
-  return pthread_timedjoin_np(thread, NULL, &until) == 0;
+	clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_sec += left_ms / 1000 + 1;
+	return pthread_timedjoin_np(thread, NULL, &until) == 0;
 }
 
 /* True when every slot has ended. */
-static bool drain(struct worker_app *app, struct slot *slots, size_t started) {
-  int64_t deadline_ms = clock_mono_ms() + app->config->drain_ms;
-  bool clean = true;
+static bool
+drain(struct worker_app *app, struct slot *slots, size_t started)
+{
+	int64_t deadline_ms = clock_mono_ms() + app->config->drain_ms;
+	bool clean = true;
 
-  worker_stop(app);
-  log_info("draining: %zu jobs running, up to %lld ms",
-           running_active(&app->running), (long long)app->config->drain_ms);
-  while (running_active(&app->running) > 0 && clock_mono_ms() < deadline_ms)
-    clock_sleep_ms(50);
-  running_stop_all(&app->running, STOP_DRAIN);
-  deadline_ms = clock_mono_ms() + MAIN_GRACE_MS;
-  for (size_t i = 0; i < started; i++)
-    clean = join_within(slots[i].thread, deadline_ms) && clean;
-  return clean;
+	worker_stop(app);
+	log_info("draining: %zu jobs running, up to %lld ms", running_active(&app->running),
+		 (long long)app->config->drain_ms);
+	while (running_active(&app->running) > 0 && clock_mono_ms() < deadline_ms)
+		clock_sleep_ms(50);
+	running_stop_all(&app->running, STOP_DRAIN);
+	deadline_ms = clock_mono_ms() + MAIN_GRACE_MS;
+	for (size_t i = 0; i < started; i++)
+		clean = join_within(slots[i].thread, deadline_ms) && clean;
+	return clean;
 }
 
 /* From a usable Redis to the end. */
-static int serve(struct worker_app *app, const sigset_t *signals,
-                 struct err *err) {
-  struct slot *slots = mem_array(app->slot_count, sizeof(*slots));
-  struct keeper keeper;
-  size_t started = 0;
-  bool ok, clean;
+static int
+serve(struct worker_app *app, const sigset_t *signals, struct err *err)
+{
+	struct slot *slots = mem_array(app->slot_count, sizeof(*slots));
+	struct keeper keeper;
+	size_t started = 0;
+	bool ok, clean;
 
-  if (!keeper_start(&keeper, app, err)) {
-    mem_free(slots);
-    return EXIT_FAILURE;
-  }
-  while (started < app->slot_count && slot_start(&slots[started], app, started,
-                                                 app->slot_queue[started], err))
-    started++;
-  ok = started == app->slot_count;
-  if (ok) {
-    atomic_store(&app->started, true);
-    log_info("ready: %zu slots, queues %s", app->slot_count,
-             app->config->queues);
-    while (!stop_signal(signals, 3600 * 1000))
-      ;
-  }
-  clean = drain(app, slots, started);
-  if (!clean) {
-    /* A handler that does not return keeps its thread; its lease ends and the
+	if (!keeper_start(&keeper, app, err)) {
+		mem_free(slots);
+		return EXIT_FAILURE;
+	}
+	while (started < app->slot_count &&
+	       slot_start(&slots[started], app, started, app->slot_queue[started], err))
+		started++;
+	ok = started == app->slot_count;
+	if (ok) {
+		atomic_store(&app->started, true);
+		log_info("ready: %zu slots, queues %s", app->slot_count, app->config->queues);
+		while (!stop_signal(signals, 3600 * 1000))
+			;
+	}
+	clean = drain(app, slots, started);
+	if (!clean) {
+		/* A handler that does not return keeps its thread; its lease ends and the
      * job runs elsewhere. */
-    log_error("jobs did not stop in time, leaving them to their leases");
-    _exit(EXIT_FAILURE);
-  }
-  atomic_store(&app->keeper_stop, true);
-  keeper_join(&keeper);
-  mem_free(slots);
-  return ok ? EXIT_SUCCESS : EXIT_FAILURE;
+		log_error("jobs did not stop in time, leaving them to their leases");
+		_exit(EXIT_FAILURE);
+	}
+	atomic_store(&app->keeper_stop, true);
+	keeper_join(&keeper);
+	mem_free(slots);
+	return ok ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
-static int run(struct worker_app *app, const sigset_t *signals,
-               struct err *err) {
-  const struct config *config = app->config;
-  const struct monitor_opts opts = {
-      .listen = config->metrics_listen[0] ? config->metrics_listen
-                                          : MAIN_DEFAULT_METRICS,
-      .enable_metrics = config->enable_monitoring,
-      .metrics = app->metrics,
-      .probe = probe,
-      .summary = summary,
-      .user = app,
-  };
-  struct monitor *monitor = NULL;
-  int code = EXIT_FAILURE;
+static int
+run(struct worker_app *app, const sigset_t *signals, struct err *err)
+{
+	const struct config *config = app->config;
+	const struct monitor_opts opts = {
+		.listen = config->metrics_listen[0] ? config->metrics_listen : MAIN_DEFAULT_METRICS,
+		.enable_metrics = config->enable_monitoring,
+		.metrics = app->metrics,
+		.probe = probe,
+		.summary = summary,
+		.user = app,
+	};
+	struct monitor *monitor = NULL;
+	int code = EXIT_FAILURE;
 
-  if (!monitor_start(&opts, &monitor, err))
-    return err->code == ERR_CONFIG ? CONFIG_EXIT_CODE : EXIT_FAILURE;
-  log_info("health and metrics on %s (port %d)", opts.listen,
-           monitor_port(monitor));
-  if (await_redis(app, signals, err) && store_open(config, &app->store, err)) {
-    code = serve(app, signals, err);
-    store_close(app->store);
-  } else if (err->code == ERR_CANCELLED) {
-    err_clear(err);
-    code = EXIT_SUCCESS;
-  }
-  monitor_stop(monitor);
-  return err->code == ERR_CONFIG ? CONFIG_EXIT_CODE : code;
+	if (!monitor_start(&opts, &monitor, err))
+		return err->code == ERR_CONFIG ? CONFIG_EXIT_CODE : EXIT_FAILURE;
+	log_info("health and metrics on %s (port %d)", opts.listen, monitor_port(monitor));
+	if (await_redis(app, signals, err) && store_open(config, &app->store, err)) {
+		code = serve(app, signals, err);
+		store_close(app->store);
+	} else if (err->code == ERR_CANCELLED) {
+		err_clear(err);
+		code = EXIT_SUCCESS;
+	}
+	monitor_stop(monitor);
+	return err->code == ERR_CONFIG ? CONFIG_EXIT_CODE : code;
 }
 
-int main(int argc, char **argv) {
-  struct main_options options = {0};
-  struct worker_app app = {0};
-  struct config config;
-  enum log_level level = LOG_INFO;
-  struct err err = ERR_INIT;
-  sigset_t signals;
-  int code = parse_options(argc, argv, &options);
+int
+main(int argc, char **argv)
+{
+	struct main_options options = { 0 };
+	struct worker_app app = { 0 };
+	struct config config;
+	enum log_level level = LOG_INFO;
+	struct err err = ERR_INIT;
+	sigset_t signals;
+	int code = parse_options(argc, argv, &options);
 
-  if (code >= 0)
-    return code;
-  log_init("rag-worker", LOG_INFO);
-  if (!config_load(&config, options.config_path, &err)) {
-    log_err(LOG_ERROR, &err, "cannot start");
-    return CONFIG_EXIT_CODE;
-  }
-  if (options.print_config) {
-    config_print(&config, stdout);
-    config_release(&config);
-    return EXIT_SUCCESS;
-  }
-  log_level_parse(config.log_level, &level);
-  log_init("rag-worker", level);
-  sigemptyset(&signals);
-  sigaddset(&signals, SIGTERM);
-  sigaddset(&signals, SIGINT);
-  pthread_sigmask(SIG_BLOCK, &signals, NULL);
-  signal(SIGPIPE, SIG_IGN);
+	if (code >= 0)
+		return code;
+	log_init("rag-worker", LOG_INFO);
+	if (!config_load(&config, options.config_path, &err)) {
+		log_err(LOG_ERROR, &err, "cannot start");
+		return CONFIG_EXIT_CODE;
+	}
+	if (options.print_config) {
+		config_print(&config, stdout);
+		config_release(&config);
+		return EXIT_SUCCESS;
+	}
+	log_level_parse(config.log_level, &level);
+	log_init("rag-worker", level);
+	sigemptyset(&signals);
+	sigaddset(&signals, SIGTERM);
+	sigaddset(&signals, SIGINT);
+	pthread_sigmask(SIG_BLOCK, &signals, NULL);
+	signal(SIGPIPE, SIG_IGN);
 
-  init_app(&app, &config);
-  if (spec_check_config(&config, &err) &&
-      choose_queues(&app, options.queues ? options.queues : config.queues,
-                    &err)) {
-    deal_slots(&app, (size_t)(options.slots ? options.slots : config.workers));
-    running_init(&app.running, app.slot_count);
-    register_metrics(&app);
-    code = run(&app, &signals, &err);
-  } else {
-    code = CONFIG_EXIT_CODE;
-  }
-  if (err.code != ERR_NONE)
-    log_err(LOG_ERROR, &err, "cannot run");
-  else
-    log_info("stopped");
-  running_release(&app.running);
-  metrics_free(app.metrics);
-  mem_free(app.slot_queue);
-  config_release(&config);
-  return code;
+	init_app(&app, &config);
+	if (spec_check_config(&config, &err) &&
+	    choose_queues(&app, options.queues ? options.queues : config.queues, &err)) {
+		deal_slots(&app, (size_t)(options.slots ? options.slots : config.workers));
+		running_init(&app.running, app.slot_count);
+		register_metrics(&app);
+		code = run(&app, &signals, &err);
+	} else {
+		code = CONFIG_EXIT_CODE;
+	}
+	if (err.code != ERR_NONE)
+		log_err(LOG_ERROR, &err, "cannot run");
+	else
+		log_info("stopped");
+	running_release(&app.running);
+	metrics_free(app.metrics);
+	mem_free(app.slot_queue);
+	config_release(&config);
+	return code;
 }

@@ -103,10 +103,8 @@ settle(struct run_slot *slot, const struct queue_lease *lease, const struct queu
 	struct err err = ERR_INIT;
 
 	while (!queue_settle(slot->env.redis, lease, request, out_status, &err)) {
-		if (err.code == ERR_STALE) {
-			log_info("another start of this job has won; its work here is dropped");
+		if (err.code == ERR_STALE)
 			return false;
-		}
 		if (!err_info(err.code)->outage) {
 			log_err(LOG_ERROR, &err, "could not settle the job");
 			return false;
@@ -165,6 +163,7 @@ run_job(struct run_slot *slot, const struct queue_lease *lease, const struct job
 			job_settled(&slot->env, job, payload);
 	} else {
 		outcome = "dropped";
+		log_info("dropped: another start of this job has won, or will");
 	}
 	running_end(&app->running, slot->index);
 	metric_add(app->m.jobs_total, METRIC_VALUES(job->type, outcome), 1);

@@ -149,6 +149,23 @@ jobs_wait(struct redis *redis, const char *id, enum job_status status, int timeo
 	}
 }
 
+void
+jobs_wait_stage(struct redis *redis, const char *id, const char *stage, int timeout_ms)
+{
+	int64_t deadline_ms = clock_mono_ms() + timeout_ms;
+
+	for (;;) {
+		struct job job = jobs_get(redis, id);
+
+		if (job.status == JOB_RUNNING && strcmp(job.stage, stage) == 0)
+			return;
+		if (job_status_done(job.status) || clock_mono_ms() > deadline_ms)
+			fail_msg("job %s is %s at '%s', never seen running at '%s'", id,
+				 job_status_name(job.status), job.stage, stage);
+		clock_sleep_ms(1);
+	}
+}
+
 char *
 jobs_long_text(size_t bytes, unsigned seed)
 {

@@ -23,6 +23,9 @@ struct job jobs_get(struct redis *redis, const char *id);
 /* Until the job has this status; fails the test after timeout_ms. */
 struct job jobs_wait(struct redis *redis, const char *id, enum job_status status, int timeout_ms);
 
+/* Until the job is running and its handler has reported this stage. */
+void jobs_wait_stage(struct redis *redis, const char *id, const char *stage, int timeout_ms);
+
 /* `bytes` of English-like words in sentences and paragraphs, the same for the same seed (heap, mem_free). */
 char *jobs_long_text(size_t bytes, unsigned seed);
 

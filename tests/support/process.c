@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -63,6 +64,8 @@ process_start(const char *const *argv, const char *const *env)
 	process->pid = fork();
 	assert_true(process->pid >= 0);
 	if (process->pid == 0) {
+		/* a test that aborts leaves nothing running */
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		dup2(log, STDOUT_FILENO);
 		dup2(log, STDERR_FILENO);
 		/* execve takes char *const[] for historical reasons and changes nothing */
