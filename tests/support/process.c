@@ -23,6 +23,7 @@
 
 #define PROCESS_MAX_ENV 32
 #define PROCESS_POLL_MS 10
+#define PROCESS_END_MS 120000 /* a limit, not a measure */
 
 struct process {
 	pid_t pid;
@@ -97,9 +98,15 @@ exit_code(int status)
 int
 process_wait(struct process *process)
 {
-	if (!process->ended) {
-		assert_int_equal(waitpid(process->pid, &process->status, 0), process->pid);
-		process->ended = true;
+	int64_t deadline_ms = clock_mono_ms() + PROCESS_END_MS;
+
+	while (process_is_running(process)) {
+		if (clock_mono_ms() > deadline_ms) {
+			kill(process->pid, SIGKILL);
+			fail_msg("process %d did not end within %d ms; its log is %s",
+				 (int)process->pid, PROCESS_END_MS, process->log_path);
+		}
+		clock_sleep_ms(PROCESS_POLL_MS);
 	}
 	return exit_code(process->status);
 }
