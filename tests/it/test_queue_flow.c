@@ -1303,6 +1303,7 @@ redis_restarts(void **state)
 	bool cancel, got;
 
 	(void)state;
+	MUST(REDIS_CALL(kit, NULL, e, "CONFIG", "SET", "appendfsync", "always"));
 	kit_submit(id);
 	assert_true(kit_take("w", &lease));
 	redis_server_kill(kit_server);
