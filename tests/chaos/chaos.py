@@ -56,7 +56,7 @@ class Chaos:
     def __init__(self, args):
         self.args = args
         self.rng = random.Random(args.seed)
-        self.folder = tempfile.mkdtemp(prefix="rag-chaos-")
+        self.folder = tempfile.mkdtemp(prefix="rag-chaos-", dir=args.folder)
         self.socket = os.path.join(self.folder, "redis.sock")
         self.port = free_port()
         self.env = {
@@ -309,6 +309,8 @@ def main():
     parser.add_argument("--redis-kills", type=int, default=1)
     parser.add_argument("--api-kills", type=int, default=1)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--folder", default="/dev/shm" if os.access("/dev/shm", os.W_OK) else None,
+                        help="where the files of Redis and the store go while it runs")
     args = parser.parse_args()
     args.bin = os.path.abspath(args.bin)
     chaos = Chaos(args)
