@@ -7,7 +7,7 @@
  *    heading count), or two sentences together nearly all. A term that no source holds weighs more, and a name or number
  *    that no source holds most: a page about capital letters does not say what the capital of France is.
  *    Otherwise the answer is a refusal.
- * 3. Each sentence is scored by the terms it holds, by terms of its title and heading, pairs that stand together as in
+ * 3. A sentence that points back ("It nests ...") is taken together with the one before it. Each is scored by the terms it holds, by terms of its title and heading, pairs that stand together as in
  *    the question, its source's score, a beginning that fits ("To create ...", "X is ..."); fragments, questions, very
  *    long ones and those that point back ("However, it ...") lose.
  * 4. Sentences are picked one by one (maximal marginal relevance): what is new about the question counts, what was
@@ -232,9 +232,34 @@ add_unit(struct answer *answer, const struct unit *unit)
 	answer->units[answer->unit_count++] = *unit;
 }
 
+/*
+ * "It nests in trees." says what only together with the sentence before it: quoted as one piece, with the terms of
+ * both. Only inside a paragraph, and only when the two are no longer than a sentence may be.
+ */
+static void
+join_before(struct str text, const struct sentence *before, const struct look *before_look,
+	    struct sentence *piece, struct look *look)
+{
+	bool near = before->full && before->end <= piece->start &&
+		    piece->start - before->end <= 2 &&
+		    piece->end - before->start <= SENTENCE_MAX_BYTES;
+
+	if (!look->leans || !near || before_look->mask == 0 ||
+	    str_find(str_sub(text, before->end, piece->start), STR("\n\n"), &(size_t){ 0 }))
+		return;
+	piece->start = before->start;
+	look->mask |= before_look->mask;
+	look->begins_with = before_look->begins_with;
+	look->defines = before_look->defines;
+	look->words += before_look->words;
+	look->leans = before_look->leans;
+}
+
 static void
 read_sentences(struct answer *answer, size_t index)
 {
+	struct sentence before = { 0 };
+	struct look before_look = { 0 };
 	const struct source *source = &answer->request->sources[index];
 	struct sentence piece;
 	/* the first sentence of a source says what it is about, unless it is the rest of one */
@@ -245,12 +270,16 @@ read_sentences(struct answer *answer, size_t index)
 	for (size_t at = 0;
 	     answer->unit_count < UNITS_MAX && sentence_next(source->text, &at, &piece);) {
 		struct str text = str_sub(source->text, piece.start, piece.end);
-		struct look look = look_at(&answer->question, text);
+		struct look look = look_at(&answer->question, text), own = look;
+		struct sentence whole = piece;
 
+		join_before(source->text, &before, &before_look, &whole, &look);
+		before = piece;
+		before_look = own;
 		if (piece.heading || look.words < 2 || is_heading(source, text))
 			continue;
 
-		double score = score_of(answer, index, source->text, &piece, &look) + place;
+		double score = score_of(answer, index, source->text, &whole, &look) + place;
 
 		place = 0;
 		if (look.mask == 0 ||
@@ -258,8 +287,8 @@ read_sentences(struct answer *answer, size_t index)
 			    UNIT_COVERAGE_MIN)
 			continue;
 		add_unit(answer, &(struct unit){ .source = index,
-						 .start = piece.start,
-						 .end = piece.end,
+						 .start = whole.start,
+						 .end = whole.end,
 						 .follow_end = follow_end(source->text, &piece),
 						 .mask = look.mask,
 						 .score = score });
@@ -414,6 +443,9 @@ value_of(const struct answer *answer, const struct unit *unit)
 		const struct unit *other = answer->picked[i];
 		double l = likeness(unit, other);
 
+		if (unit->source == other->source && unit->start < other->end &&
+		    other->start < unit->end)
+			return -1; /* a piece of it is said already */
 		like = l > like ? l : like;
 		if (str_eq(document, answer->request->sources[other->source].document_id))
 			new_document = false;
