@@ -139,17 +139,33 @@ print_snippet(struct cli *cli, struct str text)
 			      i + 1 == SNIPPET_LINES && rest.len > 0 ? " …" : "");
 }
 
+/* A path often begins with the document's title once more ("Title > Section"): shown once. */
+static struct str
+heading_below(struct str heading, struct str title)
+{
+	struct str start = str_sub(heading, 0, title.len);
+
+	if (title.len == 0 || !str_eq(start, title))
+		return heading;
+	if (heading.len == title.len)
+		return str_make("", 0);
+	/* "Titles" is not below "Title" */
+	return str_starts(str_sub(heading, title.len, heading.len), " > ")
+		       ? str_sub(heading, title.len + 3, heading.len)
+		       : heading;
+}
+
 static void
 print_source(struct cli *cli, const struct js *source, int64_t number)
 {
 	AUTO(buf) struct buf head = BUF_INIT(1 << 20);
 	struct str title = show_text(source, "title"), uri = show_text(source, "uri");
-	struct str heading = show_text(source, "heading");
+	struct str heading = heading_below(show_text(source, "heading"), title);
 	const struct js *score = show_member(source, "score");
 
 	buf_printf(&head, "[%lld] ", (long long)number);
 	text_add_line(&head, title.len > 0 ? title : show_text(source, "document_id"));
-	if (heading.len > 0 && !str_eq(heading, title)) {
+	if (heading.len > 0) {
 		buf_add_str(&head, " > ");
 		text_add_line(&head, heading);
 	}

@@ -196,6 +196,8 @@ score_of(const struct answer *answer, size_t source, struct str text, const stru
 		score -= 0.15;
 	if (text.ptr[piece->end - 1] == '?')
 		score -= 0.3;
+	if (text.ptr[piece->start] == '|')
+		score -= 0.3; /* a row of a Markdown table: half a sentence at best */
 	return score;
 }
 
