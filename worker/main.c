@@ -27,7 +27,8 @@
 #include "worker/slot.h"
 
 #define EXIT_USAGE 2
-#define MAIN_LIVE_MS 30000  /* silence of slots or keeper after which liveness fails */
+#define MAIN_LIVE_MS 30000 /* silence of slots or keeper after which liveness fails */
+#define MAIN_JOIN_MS 50
 #define MAIN_GRACE_MS 15000 /* after drain_ms, for a step that looks at its flag late */
 #define MAIN_DEFAULT_METRICS "127.0.0.1:8090"
 
@@ -206,7 +207,8 @@ is_live(struct worker_app *app, char *reason, size_t bytes)
 		snprintf(reason, bytes, "%d jobs do not stop long after their deadline", stuck);
 		return false;
 	}
-	if (!atomic_load(&app->redis_up) || running_active(&app->running) == app->slot_count)
+	if (atomic_load(&app->stopping) || !atomic_load(&app->redis_up) ||
+	    running_active(&app->running) == app->slot_count)
 		return true;
 	for (size_t i = 0; i < app->queue_count; i++) {
 		if (atomic_load(&app->queues[i].paused))
@@ -413,33 +415,39 @@ await_redis(struct worker_app *app, const sigset_t *signals, struct err *err)
 }
 
 static bool
-join_within(pthread_t thread, int64_t deadline_mono_ms)
+join_within(pthread_t thread, int64_t ms)
 {
 	struct timespec until;
-	int64_t left_ms = clock_left_ms(deadline_mono_ms);
 
 	clock_gettime(CLOCK_REALTIME, &until);
-	until.tv_sec += left_ms / 1000 + 1;
+	until.tv_nsec += ms % 1000 * 1000000;
+	until.tv_sec += ms / 1000 + until.tv_nsec / 1000000000;
+	until.tv_nsec %= 1000000000;
 	return pthread_timedjoin_np(thread, NULL, &until) == 0;
 }
 
-/* True when every slot has ended. */
+/*
+ * True when every slot has ended. A slot may have been handed a job just as it was told to stop, so what counts is
+ * that the threads end, not that none of them runs a job; and a job begun late is asked to stop like the others.
+ */
 static bool
 drain(struct worker_app *app, struct slot *slots, size_t started)
 {
-	int64_t deadline_ms = clock_mono_ms() + app->config->drain_ms;
-	bool clean = true;
+	int64_t stop_ms = clock_mono_ms() + app->config->drain_ms;
+	int64_t leave_ms = stop_ms + MAIN_GRACE_MS;
 
 	worker_stop(app);
 	log_info("draining: %zu jobs running, up to %lld ms", running_active(&app->running),
 		 (long long)app->config->drain_ms);
-	while (running_active(&app->running) > 0 && clock_mono_ms() < deadline_ms)
-		clock_sleep_ms(50);
-	running_stop_all(&app->running, STOP_DRAIN);
-	deadline_ms = clock_mono_ms() + MAIN_GRACE_MS;
-	for (size_t i = 0; i < started; i++)
-		clean = join_within(slots[i].thread, deadline_ms) && clean;
-	return clean;
+	for (size_t i = 0; i < started; i++) {
+		while (!join_within(slots[i].thread, MAIN_JOIN_MS)) {
+			if (clock_mono_ms() >= leave_ms)
+				return false;
+			if (clock_mono_ms() >= stop_ms)
+				running_stop_all(&app->running, STOP_DRAIN);
+		}
+	}
+	return true;
 }
 
 /* From a usable Redis to the end. */

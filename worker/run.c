@@ -1,9 +1,9 @@
 /*
  * run: between start and settle.
  *
- * A settle whose answer is lost is repeated until Redis is back (it is idempotent), for as long as the lease may
- * still be ours: the work is done, and doing it twice costs more than waiting. STALE means that another start has
- * won: the work is dropped without a word.
+ * A settle whose answer is lost is repeated until Redis is back (it is idempotent), however long that takes: nobody
+ * reaps while Redis is away, and a start that is given up would be charged for the outage. STALE means that another
+ * start has won: the work is dropped without a word.
  */
 #include "worker/run.h"
 
@@ -94,14 +94,16 @@ fill_settle(const struct config *config, enum queue_settle_kind kind, const stru
 	};
 }
 
-/* true: *out_status is what the job is now. false: dropped, or Redis stayed away beyond the lease. */
+/* true: *out_status is what the job is now. false: dropped. */
 static bool
 settle(struct run_slot *slot, const struct queue_lease *lease, const struct queue_settle *request,
        enum job_status *out_status)
 {
-	int64_t give_up_ms = clock_mono_ms() + 2 * slot->app->config->lease_ms;
 	struct err err = ERR_INIT;
+	bool told = false;
 
+	/* The deadline is for the work: waiting here for Redis is not being stuck. */
+	running_settling(&slot->app->running, slot->index);
 	while (!queue_settle(slot->env.redis, lease, request, out_status, &err)) {
 		if (err.code == ERR_STALE)
 			return false;
@@ -109,10 +111,9 @@ settle(struct run_slot *slot, const struct queue_lease *lease, const struct queu
 			log_err(LOG_ERROR, &err, "could not settle the job");
 			return false;
 		}
-		if (clock_mono_ms() >= give_up_ms) {
-			log_err(LOG_ERROR, &err, "gave up settling; the job will run again");
-			return false;
-		}
+		if (!told)
+			log_err(LOG_WARN, &err, "waiting for Redis to settle the job");
+		told = true;
 		/* A Redis that is away is waited for, a draining worker waits the same way. */
 		clock_sleep_ms(RUN_SETTLE_RETRY_MS);
 	}

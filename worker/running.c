@@ -52,6 +52,14 @@ running_reason(struct running *running, size_t slot)
 }
 
 void
+running_settling(struct running *running, size_t slot)
+{
+	pthread_mutex_lock(&running->lock);
+	running->rows[slot].deadline_mono_ms = INT64_MAX / 2;
+	pthread_mutex_unlock(&running->lock);
+}
+
+void
 running_end(struct running *running, size_t slot)
 {
 	pthread_mutex_lock(&running->lock);

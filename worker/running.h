@@ -38,6 +38,8 @@ void running_begin(struct running *running, size_t slot, const struct queue_leas
 		   int64_t deadline_mono_ms);
 /* Why the job was asked to stop, if it was. */
 enum stop_reason running_reason(struct running *running, size_t slot);
+/* The work is over: no deadline any more, the lease is still renewed. */
+void running_settling(struct running *running, size_t slot);
 void running_end(struct running *running, size_t slot);
 const atomic_bool *running_cancel_flag(struct running *running, size_t slot);
 

@@ -13,6 +13,7 @@
 #define SLOT_PAUSED_MS 200
 #define SLOT_OUTAGE_MIN_MS 100
 #define SLOT_OUTAGE_MAX_MS 2000
+#define SLOT_START_RETRY_MS 500
 
 /* What one slot's thread owns. */
 struct slot_state {
@@ -61,12 +62,18 @@ take_one(struct slot_state *state, const struct queue_entry *entry)
 	struct job job;
 	struct err err = ERR_INIT;
 
-	if (!queue_start(state->run.env.redis, slot->queue->ref, entry, slot->consumer,
-			 (size_t)config->job_memory_bytes, &state->arena, &started, &lease, &job,
-			 &payload, &err)) {
-		/* The entry stays pending with this consumer; the reaper turns it into a new one. */
+	/*
+	 * A start whose answer is lost may have been made, and is charged unless it is settled: ask again, the same epoch
+	 * comes back. Stopping, the entry stays pending with this consumer; the reaper turns it into a new one.
+	 */
+	while (!queue_start(state->run.env.redis, slot->queue->ref, entry, slot->consumer,
+			    (size_t)config->job_memory_bytes, &state->arena, &started, &lease, &job,
+			    &payload, &err)) {
 		log_err(LOG_WARN, &err, "could not start job %s", entry->job_id);
-		return;
+		if (!err_info(err.code)->outage || !worker_pause(slot->app, SLOT_START_RETRY_MS))
+			return;
+		arena_reset(&state->arena);
+		err_clear(&err);
 	}
 	if (started == QUEUE_START_PAUSED)
 		atomic_store(&slot->queue->paused, true);

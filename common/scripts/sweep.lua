@@ -1,4 +1,5 @@
--- sweep: forgets finished and dead jobs that are past their retention by age, or by bytes (oldest first).
+-- sweep: forgets finished and dead jobs that are past their retention by age, or by bytes: the oldest
+--        go, also those without a result (a hundred of them would hide the rest from every keeper).
 -- KEYS  done dead stat, then for each item: job payload result
 -- ARGV  done_max_age_ms dead_max_age_ms done_max_bytes channel id...
 -- Reply how many
@@ -14,8 +15,7 @@ for i = 0, #ARGV - 5 do
 	if score then
 		set = KEYS[1]
 		go = tonumber(score) <= now - tonumber(ARGV[1]) or
-			tonumber(redis.call('HGET', KEYS[3], 'done_bytes') or 0) > tonumber(ARGV[3]) and
-				tonumber(redis.call('HGET', job, 'out_bytes') or 0) > 0
+			tonumber(redis.call('HGET', KEYS[3], 'done_bytes') or 0) > tonumber(ARGV[3])
 	else
 		score = redis.call('ZSCORE', KEYS[2], id)
 		set = KEYS[2]

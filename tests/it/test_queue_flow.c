@@ -1015,6 +1015,25 @@ retention_by_bytes(void **state)
 	CHECK();
 }
 
+/* A whole call's worth of old jobs without a result does not shield the results behind them. */
+static void
+retention_by_bytes_passes_cancelled(void **state)
+{
+	char ids[2][JOB_ID_BYTES], empty[JOB_ID_BYTES];
+	struct queue_keep_opts opts = kit_keep_opts();
+
+	(void)state;
+	for (size_t i = 0; i < 100; i++)
+		finish_one(empty, SETTLE_CANCEL);
+	for (size_t i = 0; i < ARRAY_SIZE(ids); i++)
+		finish_one(ids[i], SETTLE_SUCCEED);
+	opts.done_max_bytes = kit_job(ids[0]).result_bytes;
+	(void)kit_keep(&opts);
+	(void)kit_keep(&opts);
+	assert_false(kit_exists(ids[0]));
+	CHECK();
+}
+
 /* A result that ended by its TTL: the record says so, and its bytes are given back when the record goes. */
 static void
 results_expire(void **state)
@@ -1354,6 +1373,7 @@ main(void)
 		TEST(a_lost_group),
 		TEST(retention_by_age),
 		TEST(retention_by_bytes),
+		TEST(retention_by_bytes_passes_cancelled),
 		TEST(results_expire),
 		TEST(unknown_ids),
 		TEST(figures),

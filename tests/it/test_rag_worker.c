@@ -70,13 +70,13 @@ tear_down(void **state)
 static struct process *
 start_worker(struct fixture *fixture, const char *extra)
 {
-	const char *env[8] = { "METRICS_LISTEN=127.0.0.1:0",
+	const char *env[8] = { extra ? extra : "LOG_LEVEL=info", /* the first of a name counts */
+			       "METRICS_LISTEN=127.0.0.1:0",
 			       "LEASE_MS=" LEASE,
 			       "WORKERS=2",
 			       "BACKOFF_BASE_MS=10",
 			       fixture->env[0],
 			       fixture->env[1],
-			       extra,
 			       NULL };
 	const char *const argv[] = { "rag-worker", NULL };
 
@@ -338,6 +338,79 @@ test_redis_restarts_under_a_running_job(void **state)
 	process_stop(worker);
 }
 
+/* Redis answers nothing for longer than leases last: nothing is charged for it, and nothing done again. */
+static void
+test_long_outage_at_the_end_of_a_job(void **state)
+{
+	struct fixture *fixture = *state;
+	struct process *worker = start_worker(fixture, "INGEST_TIMEOUT_MS=60000");
+	char id[JOB_ID_BYTES];
+	struct job job;
+
+	jobs_submit_ingest(fixture->redis, &fixture->collection, "long",
+			   str_sub(long_text(fixture), 0, LONG_TEXT_BYTES / 4), id);
+	jobs_wait_stage(fixture->redis, id, "embed", LONG_MS);
+	redis_server_kill(fixture->server);
+	assert_true(process_wait_log(worker, "waiting for Redis to settle", LONG_MS));
+	/* more than two leases: it goes on waiting */
+	assert_false(process_wait_log(worker, "dropped: ", 2500));
+	redis_server_restart(fixture->server);
+	job = jobs_wait(fixture->redis, id, JOB_SUCCEEDED, LONG_MS);
+	assert_int_equal(job.starts, 1);
+	assert_int_equal(job.failures, 0);
+	assert_exactly_one(fixture);
+	process_stop(worker);
+}
+
+/* Redis hands out an entry and refuses the start: asked again, without waiting for a lease to end. */
+static void
+test_start_is_asked_again(void **state)
+{
+	struct fixture *fixture = *state;
+	struct process *worker = start_worker(fixture, "LEASE_MS=3600000");
+	struct err err = ERR_INIT;
+	char id[JOB_ID_BYTES];
+	struct job job;
+
+	jobs_submit_query(fixture->redis, &fixture->collection, "heron", id);
+	jobs_wait(fixture->redis, id, JOB_SUCCEEDED, LONG_MS);
+	process_signal(worker, SIGSTOP);
+	jobs_submit_ingest(fixture->redis, &fixture->collection, "heron",
+			   STR("The grey heron nests in tall trees."), id);
+	assert_true(REDIS_CALL(fixture->redis, NULL, &err, "CONFIG", "SET", "min-replicas-to-write",
+			       "1"));
+	process_signal(worker, SIGCONT);
+	assert_true(process_wait_log(worker, "cannot take work", LONG_MS));
+	assert_true(REDIS_CALL(fixture->redis, NULL, &err, "CONFIG", "SET", "min-replicas-to-write",
+			       "0"));
+	job = jobs_wait(fixture->redis, id, JOB_SUCCEEDED, 30000);
+	assert_int_equal(job.epoch, 1);
+	process_stop(worker);
+}
+
+/* A slot waits for work when it is told to stop, and is handed some in that moment. */
+static void
+test_taken_while_draining(void **state)
+{
+	struct fixture *fixture = *state;
+	struct process *worker = start_worker(fixture, "DRAIN_MS=0");
+	char id[JOB_ID_BYTES];
+	struct job job;
+
+	assert_true(process_wait_log(worker, "ready: ", LONG_MS));
+	jobs_submit_query(fixture->redis, &fixture->collection, "heron", id);
+	jobs_wait(fixture->redis, id, JOB_SUCCEEDED, LONG_MS);
+	process_signal(worker, SIGSTOP);
+	jobs_submit_ingest(fixture->redis, &fixture->collection, "long", long_text(fixture), id);
+	process_signal(worker, SIGTERM);
+	process_signal(worker, SIGCONT);
+	assert_int_equal(process_wait(worker), 0);
+	process_stop(worker);
+	job = jobs_get(fixture->redis, id);
+	assert_int_equal(job.status, JOB_QUEUED);
+	assert_int_equal(job.starts, 0);
+}
+
 static void
 test_waits_for_redis_at_start(void **state)
 {
@@ -394,6 +467,9 @@ main(void)
 		WORKER_TEST(test_questions_pass_documents),
 		WORKER_TEST(test_paused_queue),
 		WORKER_TEST(test_redis_restarts_under_a_running_job),
+		WORKER_TEST(test_long_outage_at_the_end_of_a_job),
+		WORKER_TEST(test_start_is_asked_again),
+		WORKER_TEST(test_taken_while_draining),
 		WORKER_TEST(test_waits_for_redis_at_start),
 		WORKER_TEST(test_wrong_settings_exit_78),
 	};
