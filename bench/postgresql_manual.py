@@ -2,6 +2,7 @@
 """Ten questions, written before looking, about the HTML manual of PostgreSQL 15 (package postgresql-doc-15: over 1,000
 pages that nobody here wrote). Prints the rank of the page that should answer each, and the answer's first words.
 
+    ragctl collections create pg15
     ragctl ingest --collection pg15 /usr/share/doc/postgresql-doc-15/html
     bench/postgresql_manual.py [URL [COLLECTION]]
 """
