@@ -40,4 +40,7 @@ bool queues_pause(struct call *call, struct err *err);
 bool queues_resume(struct call *call, struct err *err);
 bool queues_dead(struct call *call, struct err *err);
 
+/* workers.c */
+bool workers_list(struct call *call, struct err *err);
+
 #endif

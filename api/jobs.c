@@ -173,8 +173,8 @@ jobs_delete(struct call *call, struct err *err)
 /* ---- lists ---- */
 
 struct job_filters {
-	struct str queue, status, type, collection;
-	struct queue_list list; /* status, type, collection and cursor as the queue wants them */
+	struct str queue, status, type, collection, error;
+	struct queue_list list; /* the same and the cursor as the queue wants them */
 	size_t queue_at;	/* index of the queue that the page begins with */
 };
 
@@ -186,6 +186,17 @@ unknown_value(const char *name, struct str value, struct err *err)
 	return err_at(err, "/%s", name);
 }
 
+/* The wire name of an error code; "OK" is none. */
+static bool
+read_error_filter(struct job_filters *out, struct err *err)
+{
+	for (int code = ERR_NONE + 1; out->error.len && code < ERR_CODE_COUNT; code++)
+		if (str_eq_c(out->error, err_info((enum err_code)code)->wire))
+			out->list.error = (enum err_code)code;
+	return out->error.len == 0 || out->list.error != ERR_NONE ||
+	       unknown_value("error", out->error, err);
+}
+
 static bool
 read_filters(struct call *call, struct job_filters *out, struct err *err)
 {
@@ -195,7 +206,8 @@ read_filters(struct call *call, struct job_filters *out, struct err *err)
 	if (!call_param(call, "queue", &out->queue, err) ||
 	    !call_param(call, "status", &out->status, err) ||
 	    !call_param(call, "type", &out->type, err) ||
-	    !call_param(call, "collection", &out->collection, err))
+	    !call_param(call, "collection", &out->collection, err) ||
+	    !call_param(call, "error", &out->error, err))
 		return false;
 	if (out->queue.len && !job_queue_find(out->queue, 0, &out->list.queue))
 		return unknown_value("queue", out->queue, err);
@@ -208,7 +220,7 @@ read_filters(struct call *call, struct job_filters *out, struct err *err)
 		return unknown_value("type", out->type, err);
 	out->list.type = out->type.len ? job_type_find(out->type)->name : NULL;
 	out->list.collection = out->collection.len ? out->collection.ptr : NULL;
-	return true;
+	return read_error_filter(out, err);
 }
 
 /* The state behind a page token is "<queue>/<cursor of that queue>". */
@@ -277,9 +289,11 @@ answer_list(struct call *call, struct job_filters *filters, struct err *err)
 	struct str key, state;
 	size_t size;
 
-	key = str_of(arena_printf(&call->arena, STR_FMT "|" STR_FMT "|" STR_FMT "|" STR_FMT,
+	key = str_of(arena_printf(&call->arena,
+				  STR_FMT "|" STR_FMT "|" STR_FMT "|" STR_FMT "|" STR_FMT,
 				  STR_ARG(filters->queue), STR_ARG(filters->status),
-				  STR_ARG(filters->type), STR_ARG(filters->collection)));
+				  STR_ARG(filters->type), STR_ARG(filters->collection),
+				  STR_ARG(filters->error)));
 	if (!call_page_size(call, &size, err) || !read_position(call, key, filters, err))
 		return false;
 	struct jw w = reply_json(call, 200);
@@ -296,8 +310,8 @@ answer_list(struct call *call, struct job_filters *filters, struct err *err)
 bool
 jobs_list(struct call *call, struct err *err)
 {
-	static const char *const known[] = { "queue",	  "status",	"type", "collection",
-					     "page_size", "page_token", NULL };
+	static const char *const known[] = { "queue", "status",	   "type",	 "collection",
+					     "error", "page_size", "page_token", NULL };
 	struct job_filters filters;
 
 	return call_check_params(call, known, err) && read_filters(call, &filters, err) &&

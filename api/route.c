@@ -34,6 +34,7 @@ const struct route route_table[] = {
 	{ "POST", V1 "/queues/{q}:resume", queues_resume },
 	{ "GET", V1 "/queues/{q}", queues_get },
 	{ "GET", V1 "/queues/{q}/dead", queues_dead },
+	{ "GET", V1 "/workers", workers_list },
 };
 const size_t route_count = ARRAY_SIZE(route_table);
 

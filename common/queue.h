@@ -203,6 +203,7 @@ struct queue_list {
 	int status;		/* enum job_status, or -1 = any */
 	const char *type;	/* NULL = any */
 	const char *collection; /* NULL = any */
+	enum err_code error;	/* of the last failure; ERR_NONE = any, or none */
 	size_t limit;		/* at most 1000 */
 	char cursor[96];	/* in: "" = start; out: "" = the end; opaque, printable, URL-safe */
 };
@@ -210,6 +211,20 @@ struct queue_list {
  * pointer "/page_token" for a bad cursor. jobs: arena array. */
 bool queue_list(struct redis *redis, struct queue_list *list, struct arena *arena,
 		struct job **out_jobs, size_t *out_count, struct err *err);
+
+/* Who works on a queue (queue_workers.c). A consumer that holds several entries has a row for each. */
+struct queue_worker {
+	char consumer[JOB_WORKER_BYTES];
+	int64_t expires_ms; /* counts as dead from then on unless it announces itself; 0 = it has not, or is dead */
+	bool busy;	    /* it holds an entry of the stream: job and renewed_ms are set */
+	int64_t renewed_ms; /* when the lease was last renewed */
+	struct job job;	    /* its record; id "" when it has gone */
+};
+/* The live consumers in the order of their names, then dead ones that still hold entries. At most `max` (1000) of each;
+ * *out_more: there are more. rows: arena array. */
+bool queue_workers(struct redis *redis, struct queue_ref queue, size_t max, struct arena *arena,
+		   struct queue_worker **out_rows, size_t *out_count, bool *out_more,
+		   struct err *err);
 
 /* ---- the error of a job as stored in out:<id> ---- */
 

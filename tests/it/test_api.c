@@ -829,6 +829,14 @@ test_failed_and_retry(void **state)
 	check_problem(&answer, 502, "PROVIDER_REJECTED", "");
 	answer_release(&answer);
 
+	ask(api, &answer, "GET", V1 "/jobs?status=failed&error=PROVIDER_REJECTED", NULL);
+	assert_true(answer_is(&answer, "data/0/id", id));
+	assert_int_equal(js_len(answer_get(&answer, "data")), 1);
+	answer_release(&answer);
+	ask(api, &answer, "GET", V1 "/jobs?status=failed&error=DISK_FULL", NULL);
+	assert_int_equal(answer.status, 200);
+	assert_int_equal(js_len(answer_get(&answer, "data")), 0);
+	answer_release(&answer);
 	ask(api, &answer, "GET", V1 "/queues/query/dead", NULL);
 	assert_true(answer_is(&answer, "data/0/id", id));
 	assert_true(answer_is(&answer, "data/0/error/code", "PROVIDER_REJECTED"));
@@ -885,6 +893,10 @@ test_bad_jobs(void **state)
 		{ "GET", V1 "/jobs?status=happy", NULL, NULL, 422, "INVALID_ARGUMENT", "/status" },
 		{ "GET", V1 "/jobs?queue=nope", NULL, NULL, 422, "INVALID_ARGUMENT", "/queue" },
 		{ "GET", V1 "/jobs?type=nope", NULL, NULL, 422, "INVALID_ARGUMENT", "/type" },
+		{ "GET", V1 "/jobs?error=OK", NULL, NULL, 422, "INVALID_ARGUMENT", "/error" },
+		{ "GET", V1 "/jobs?error=nope", NULL, NULL, 422, "INVALID_ARGUMENT", "/error" },
+		{ "GET", V1 "/workers?queue=nope", NULL, NULL, 422, "INVALID_ARGUMENT", "/queue" },
+		{ "GET", V1 "/workers?tenant=x", NULL, NULL, 422, "INVALID_ARGUMENT", "/tenant" },
 		{ "GET", V1 "/jobs?page_token=zzzz", NULL, NULL, 400, "MALFORMED_REQUEST",
 		  "/page_token" },
 		{ "GET", V1 "/jobs?tenant=x", NULL, NULL, 422, "INVALID_ARGUMENT", "/tenant" },
@@ -979,6 +991,44 @@ test_queues(void **state)
 	ask(api, &answer, "GET", V1 "/queues/hook", NULL);
 	assert_false(js_bool(answer_get(&answer, "paused")));
 	answer_release(&answer);
+}
+
+static void
+test_workers(void **state)
+{
+	(void)state;
+	struct queue_ref queue;
+	struct answer answer = { 0 };
+	struct fake_job job;
+	struct arena arena;
+	char id[JOB_ID_BYTES];
+
+	assert_true(job_queue_find(STR("query"), 0, &queue));
+	arena_init(&arena, 1 << 24);
+	submit_query(id);
+	fake_take(redis, "query", &arena, &job);
+	MUST(queue_announce(redis, queue, job.lease.consumer, 3600000, e));
+	ask(api, &answer, "GET", V1 "/workers?queue=query", NULL);
+	assert_int_equal(answer.status, 200);
+	assert_int_equal(js_len(answer_get(&answer, "data")), 1);
+	assert_true(answer_is(&answer, "data/0/name", job.lease.consumer));
+	assert_true(answer_is(&answer, "data/0/queue", "query"));
+	assert_true(js_bool(answer_get(&answer, "data/0/live")));
+	assert_true(answer_is(&answer, "data/0/job/id", job.job.id));
+	assert_true(answer_is(&answer, "data/0/job/status", "running"));
+	assert_true(answer_is(&answer, "next_page_token", ""));
+	assert_false(js_bool(answer_get(&answer, "truncated")));
+	answer_release(&answer);
+	fake_succeed(redis, &job, "{}");
+	ask(api, &answer, "GET", V1 "/workers", NULL);
+	assert_int_equal(js_len(answer_get(&answer, "data")), 1);
+	assert_true(js_is(answer_get(&answer, "data/0/job"), JS_NULL));
+	answer_release(&answer);
+	MUST(queue_leave(redis, queue, job.lease.consumer, e));
+	ask(api, &answer, "GET", V1 "/workers", NULL);
+	assert_int_equal(js_len(answer_get(&answer, "data")), 0);
+	answer_release(&answer);
+	arena_release(&arena);
 }
 
 static void
@@ -1078,6 +1128,7 @@ main(void)
 		cmocka_unit_test(test_bad_jobs),
 		cmocka_unit_test(test_job_pages),
 		cmocka_unit_test(test_queues),
+		cmocka_unit_test(test_workers),
 		cmocka_unit_test(test_delay),
 		cmocka_unit_test(test_monitor),
 	};

@@ -1,0 +1,88 @@
+/* The route of workers: who works on which queue, and on what. For operators. */
+#include <string.h>
+
+#include "api/handlers.h"
+#include "api/reply.h"
+#include "common/queue.h"
+
+#define WORKERS_PER_QUEUE 1000 /* of live ones, and of dead ones that hold jobs */
+
+static void
+worker_object(struct jw *w, struct queue_ref queue, const struct queue_worker *row)
+{
+	const struct job *job = &row->job;
+
+	jw_obj(w);
+	jw_kcstr(w, "name", row->consumer);
+	jw_kcstr(w, "object", "worker");
+	jw_kcstr(w, "queue", queue.name);
+	jw_kbool(w, "live", row->expires_ms > 0);
+	jw_ktime(w, "expires_at", row->expires_ms);
+	jw_ktime(w, "renewed_at", row->busy ? row->renewed_ms : 0);
+	if (row->busy && job->id[0]) {
+		jw_kobj(w, "job");
+		jw_kcstr(w, "id", job->id);
+		jw_kcstr(w, "type", job->type);
+		jw_kcstr(w, "status", job_status_name(job->status));
+		jw_kcstr(w, "collection", job->collection[0] ? job->collection : NULL);
+		jw_ktime(w, "started_at", job->started_ms);
+		jw_kint(w, "attempt", job->starts);
+		jw_kcstr(w, "stage", job->stage[0] ? job->stage : NULL);
+		jw_kint(w, "done", job->progress_done);
+		jw_kint(w, "total", job->progress_total);
+		jw_end(w);
+	} else {
+		jw_knull(w, "job");
+	}
+	jw_end(w);
+}
+
+static bool
+queue_rows(struct call *call, struct queue_ref queue, struct jw *w, bool *io_more, struct err *err)
+{
+	struct queue_worker *rows;
+	struct redis *redis;
+	size_t count;
+	bool more;
+
+	if (!call_redis(call, &redis, err) ||
+	    !queue_workers(redis, queue, WORKERS_PER_QUEUE, &call->arena, &rows, &count, &more,
+			   err))
+		return false;
+	*io_more = *io_more || more;
+	for (size_t i = 0; i < count; i++)
+		worker_object(w, queue, &rows[i]);
+	return true;
+}
+
+bool
+workers_list(struct call *call, struct err *err)
+{
+	static const char *const known[] = { "queue", NULL };
+	struct queue_ref queue;
+	struct str only;
+	bool more = false;
+
+	if (!call_check_params(call, known, err) || !call_param(call, "queue", &only, err))
+		return false;
+	if (only.len && !job_queue_find(only, 0, &queue)) {
+		err_set(err, ERR_INVALID, "there is no queue '" STR_FMT "'",
+			STR_ARG(str_sub(only, 0, str_utf8_floor(only, 60))));
+		return err_at(err, "/queue");
+	}
+	struct jw w = reply_json(call, 200);
+	jw_obj(&w);
+	jw_karr(&w, "data");
+	for (size_t i = 0; job_queue_names[i]; i++) {
+		if (only.len && !str_eq_c(only, job_queue_names[i]))
+			continue;
+		if (job_queue_find(str_of(job_queue_names[i]), 0, &queue) &&
+		    !queue_rows(call, queue, &w, &more, err))
+			return false;
+	}
+	jw_end(&w);
+	jw_kbool(&w, "truncated", more);
+	jw_kcstr(&w, "next_page_token", "");
+	jw_end(&w);
+	return true;
+}
