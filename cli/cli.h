@@ -39,9 +39,12 @@ struct cli_options {
 	const char *url, *key, *key_file;
 	const char *collection, *type, *uri_prefix, *mode, *filter, *status, *queue, *job_type;
 	const char *description, *health_url;
+	const char *baseline;
 	int64_t jobs, top_k, limit, timeout_s, retry_s;
 	bool json, quiet, no_color, help, version;
 	bool force, no_wait, no_uri, no_generate, explain, rerank, yes, result;
+	int64_t resamples, seed;
+	bool keep;
 	struct cli_list include, exclude;
 };
 
@@ -101,5 +104,6 @@ int cli_documents_list(struct cli *cli);
 int cli_documents_show(struct cli *cli);
 int cli_documents_delete(struct cli *cli);
 int cli_health(struct cli *cli);
+int cli_eval(struct cli *cli);
 
 #endif

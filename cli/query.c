@@ -2,11 +2,9 @@
 #include <string.h>
 
 #include "cli/api.h"
+#include "cli/ask.h"
 #include "cli/show.h"
-#include "common/base/clock.h"
-#include "common/base/id.h"
 
-#define WAIT_S 20
 #define SNIPPET_LINES 3
 
 /* ---- asking ---- */
@@ -40,85 +38,15 @@ make_body(struct cli *cli, struct buf *body, struct err *err)
 	return buf_check(body, "the question", err);
 }
 
-/* The job's end as an error; a succeeded job is none. */
-static bool
-check_outcome(const struct js *job, struct err *err)
-{
-	AUTO(buf) struct buf why = BUF_INIT(4096);
-	struct str status = show_text(job, "status");
-	const struct js *error = show_member(job, "error");
-
-	if (str_eq_c(status, "succeeded"))
-		return true;
-	if (error)
-		api_problem_text(error, &why);
-	return err_set(err, ERR_INTERNAL, "the query " STR_FMT "%s%s", STR_ARG(status),
-		       why.len > 0 ? ": " : "", why.data);
-}
-
-/* Waits for the job and fetches its result. */
-static bool
-await_result(struct api *api, struct str id, int64_t deadline, struct js **out, struct err *err)
-{
-	AUTO(buf) struct buf path = BUF_INIT(1024);
-
-	buf_add_str(&path, "/api/v1/jobs/");
-	api_add_encoded(&path, id);
-	for (;;) {
-		AUTO_PTR(js_free) struct js *job = NULL;
-		struct api_call call = { .method = "GET", .path = path.data };
-		int left = clock_left_ms(deadline);
-		int64_t start = clock_mono_ms();
-
-		call.prefer_wait_s = left / 1000 < WAIT_S ? left / 1000 + 1 : WAIT_S;
-		if (!api_json(api, &call, &job, err))
-			return false;
-		if (show_bool(job, "done")) {
-			buf_add_str(&path, "/result");
-			return check_outcome(job, err) && api_get(api, path.data, out, err);
-		}
-		if (clock_left_ms(deadline) == 0)
-			return err_set(err, ERR_TIMEOUT,
-				       "no result within the time given; the job goes on: ragctl "
-				       "jobs watch " STR_FMT,
-				       STR_ARG(id));
-		if (clock_mono_ms() - start < 500 && !api_pause(300, err))
-			return false;
-	}
-}
-
 static bool
 ask_server(struct cli *cli, struct js **out, struct err *err)
 {
 	AUTO(api) struct api api = { .cli = NULL };
-	AUTO(buf) struct buf path = BUF_INIT(1024);
 	AUTO(buf) struct buf body = BUF_INIT(1 << 20);
-	AUTO_PTR(js_free) struct js *answer = NULL;
-	int64_t timeout_s = cli->options.timeout_s;
-	int64_t deadline = clock_mono_ms() + 1000 * timeout_s;
-	char key[ID_ULID_BYTES];
 
-	id_ulid(key);
-	buf_add_str(&path, "/api/v1/collections/");
-	api_add_encoded(&path, str_of(cli->options.collection));
-	buf_add_str(&path, "/query");
-	if (!make_body(cli, &body, err) || !api_open(&api, cli, err))
-		return false;
-
-	struct api_call call = { .method = "POST",
-				 .path = path.data,
-				 .body = str_make(body.data, body.len),
-				 .idempotency_key = key,
-				 .prefer_wait_s = timeout_s < WAIT_S ? (int)timeout_s : WAIT_S };
-
-	if (!api_json(&api, &call, &answer, err))
-		return false;
-	/* the result itself, or the job that will have it */
-	if (!show_member(answer, "status")) {
-		*out = TAKE(answer);
-		return true;
-	}
-	return await_result(&api, show_text(answer, "id"), deadline, out, err);
+	return make_body(cli, &body, err) && api_open(&api, cli, err) &&
+	       ask_query(&api, cli->options.collection, str_make(body.data, body.len),
+			 cli->options.timeout_s, out, err);
 }
 
 /* ---- showing ---- */

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -17,6 +18,7 @@
 #include "common/base/mem.h"
 #include "common/base/str.h"
 #include "common/http_client.h"
+#include "common/json.h"
 #include "tests/support/api.h"
 #include "tests/support/folder.h"
 #include "tests/support/process.h"
@@ -223,6 +225,73 @@ watches_jobs(void **state)
 	check_has(f->out, "lion.md");
 }
 
+#define BEIR RAG_SOURCE_DIR "/tests/data/beir"
+
+/* One figure of one row, to four digits. */
+static void
+check_figure(const struct js *row, const char *kind, double want)
+{
+	double got = js_number(js_get(js_get(row, kind), "mean"));
+
+	if (got < want - 0.00006 || got > want + 0.00006)
+		fail_msg("%s is %.5f, not %.4f", kind, got, want);
+}
+
+/* Of seven questions, one has a relevant document that is not there (recall 1/2), the others find all that are
+ * relevant; every first document is relevant. */
+static void
+evaluates(void **state)
+{
+	struct fixture *f = *state;
+	AUTO_PTR(js_free) struct js *root = NULL;
+	static const double ndcg[] = { 0.9447, 0.9371, 0.9447, 0.9447 };
+	struct err err = ERR_INIT;
+
+	run(f, CLI_OK, "eval", BEIR, "--json", "--quiet", "--resamples", "1000", NULL);
+	assert_true(js_parse(str_of(f->out), &root, &err));
+	assert_int_equal(js_int(js_get(root, "documents")), 19);
+	assert_int_equal(js_int(js_get(root, "documents_without_text")), 1);
+	assert_int_equal(js_int(js_get(root, "questions")), 7);
+	assert_int_equal(js_int(js_get(root, "questions_without_relevant")), 1);
+	assert_int_equal(js_int(js_get(root, "judgements_of_unknown_questions")), 1);
+	assert_int_equal(js_int(js_get(root, "judged_documents_missing")), 1);
+	assert_int_equal(js_int(js_get(root, "short_answers")), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(ndcg); i++) {
+		const struct js *row = js_at(js_get(root, "rows"), i);
+
+		check_figure(row, "ndcg_at_10", ndcg[i]);
+		check_figure(row, "recall_at_10", 13.0 / 14);
+		check_figure(row, "recall_at_100", 13.0 / 14);
+		check_figure(row, "mrr", 1);
+	}
+	run(f, CLI_OK, "collections", "list", NULL);
+	assert_null(strstr(f->out, "eval-"));
+
+	/* a collection of one's own stays with --keep, is found again, and is then nobody's to delete */
+	run(f, CLI_OK, "eval", BEIR, "-c", "measured", "--keep", "--baseline", "dense", NULL);
+	check_has(f->out, "19 documents (");
+	check_has(f->out, "hybrid + rerank  0.945");
+	check_has(f->out, "minus dense ");
+	check_has(f->out, "+0.000..+0.000");
+	check_has(f->err, "kept the collection measured");
+	run(f, CLI_OK, "eval", BEIR, "-c", "measured", NULL);
+	run(f, CLI_OK, "documents", "show", "title-only", "-c", "measured", NULL);
+	run(f, CLI_OK, "collections", "delete", "measured", "--yes", NULL);
+
+	run(f, CLI_USAGE, "eval", BEIR, "--baseline", "best", NULL);
+	run(f, CLI_FAILED, "eval", ".", NULL);
+	check_has(f->err, "./qrels/test.tsv': No such file or directory");
+	assert_int_equal(mkdir("broken", 0700), 0);
+	assert_int_equal(mkdir("broken/qrels", 0700), 0);
+	put("broken/qrels/test.tsv", "q\td\t1\n");
+	put("broken/queries.jsonl", "{\"_id\":\"q\",\"text\":\"what?\"}\n");
+	put("broken/corpus.jsonl", "{\"_id\":\"\\u0001\",\"text\":\"x\"}\n");
+	run(f, CLI_REFUSED, "eval", "broken", NULL);
+	check_has(f->err, "corpus.jsonl:1: ");
+	run(f, CLI_OK, "collections", "list", NULL);
+	assert_null(strstr(f->out, "eval-"));
+}
+
 int
 main(void)
 {
@@ -230,6 +299,7 @@ main(void)
 		cmocka_unit_test(ingests_and_answers),
 		cmocka_unit_test(shows_and_changes),
 		cmocka_unit_test(watches_jobs),
+		cmocka_unit_test(evaluates),
 	};
 
 	return cmocka_run_group_tests(tests, group_setup, group_teardown);
