@@ -1,29 +1,23 @@
 #include "api/auth.h"
 
-#include <errno.h>
 #include <pthread.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 
+#include "common/base/auto.h"
+#include "common/base/buf.h"
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
 #include "common/sha256.h"
 
-#define MAX_FILE_BYTES ((size_t)1024 * 1024)
 #define CHECK_EVERY_MS 1000
-
-struct auth_key {
-	char name[CALL_PRINCIPAL_BYTES];
-	char hash[SHA256_HEX_BYTES];
-};
 
 struct auth {
 	char *path; /* owned */
 	pthread_mutex_t lock;
 	/* shared, under lock */
-	struct auth_key *keys; /* owned */
+	struct api_key *keys; /* owned */
 	size_t count;
 	struct stat seen;
 	int64_t checked_mono_ms;
@@ -31,100 +25,34 @@ struct auth {
 
 /* ---- the file ---- */
 
-static bool
-read_file(const char *path, struct buf *out, struct stat *out_stat, struct err *err)
+/* Others who may read it cannot use the keys, but may guess at weak ones. */
+static void
+warn_of_readers(const char *path, const struct stat *seen)
 {
-	FILE *file = fopen(path, "re");
-	bool ok = file != NULL;
-	int errnum = errno;
-
-	if (ok && fstat(fileno(file), out_stat) != 0) {
-		errnum = errno;
-		ok = false;
-	}
-	while (ok) {
-		char chunk[4096];
-		size_t len = fread(chunk, 1, sizeof(chunk), file);
-
-		buf_add(out, chunk, len);
-		if (len < sizeof(chunk)) {
-			errnum = EIO;
-			ok = ferror(file) == 0;
-			break;
-		}
-	}
-	if (file)
-		fclose(file);
-	if (!ok)
-		return err_set(err, ERR_CONFIG, "could not read %s: %s", path, strerror(errnum));
-	if (!buf_ok(out))
-		return err_set(err, ERR_CONFIG, "cannot use %s: more than %zu bytes", path,
-			       MAX_FILE_BYTES);
-	return true;
-}
-
-static bool
-parse_line(struct str line, struct auth_key *out)
-{
-	unsigned char hash[SHA256_BYTES];
-	struct str name;
-
-	if (!str_split(&line, ':', &name))
-		return false;
-	name = str_trim(name);
-	line = str_trim(line);
-	if (name.len == 0 || !str_unhex(line, hash, sizeof(hash)) ||
-	    !str_copy(out->name, sizeof(out->name), name))
-		return false;
-	str_hex(out->hash, hash, sizeof(hash)); /* lower case */
-	return true;
-}
-
-static bool
-parse_keys(const char *path, struct str text, struct auth_key **out, size_t *out_count,
-	   struct err *err)
-{
-	struct auth_key *keys = NULL;
-	size_t count = 0, number = 0;
-	struct str line;
-
-	while (str_split(&text, '\n', &line)) {
-		struct auth_key key = { 0 };
-
-		number++;
-		line = str_trim(line);
-		if (line.len == 0 || line.ptr[0] == '#')
-			continue;
-		if (!parse_line(line, &key)) {
-			mem_free(keys);
-			return err_set(err, ERR_CONFIG,
-				       "%s:%zu: expected \"name:<64 hex digits of the key's "
-				       "SHA-256>\", the name of at most %d bytes",
-				       path, number, CALL_PRINCIPAL_BYTES - 1);
-		}
-		keys = mem_grow(keys, count + 1, sizeof(*keys));
-		keys[count++] = key;
-	}
-	if (count == 0)
-		return err_set(err, ERR_CONFIG, "cannot use %s: it holds no key", path);
-	*out = keys;
-	*out_count = count;
-	return true;
+	if (seen->st_mode & S_IROTH)
+		log_warn("every user of this machine may read the API keys' hashes in %s: chmod "
+			 "600 it",
+			 path);
 }
 
 static bool
 load(struct auth *auth, struct err *err)
 {
-	AUTO(buf) struct buf text = BUF_INIT(MAX_FILE_BYTES);
-	struct auth_key *keys = NULL;
+	AUTO(buf) struct buf text = BUF_INIT(KEY_FILE_MAX_BYTES);
+	struct api_key *keys = NULL;
 	struct stat seen = { 0 };
 	size_t count = 0;
 
-	if (!read_file(auth->path, &text, &seen, err))
+	if (!key_file_read(auth->path, &text, &seen, err))
 		return false;
 	auth->seen = seen; /* a broken version is reported once */
-	if (!parse_keys(auth->path, str_make(text.data, text.len), &keys, &count, err))
+	if (!key_file_parse(auth->path, str_make(text.data, text.len), &keys, &count, err))
 		return false;
+	if (count == 0) {
+		mem_free(keys);
+		return err_set(err, ERR_CONFIG, "cannot use %s: it holds no key", auth->path);
+	}
+	warn_of_readers(auth->path, &seen);
 	mem_free(auth->keys);
 	auth->keys = keys;
 	auth->count = count;
@@ -144,7 +72,8 @@ reload_if_changed(struct auth *auth)
 	if (stat(auth->path, &seen) != 0 ||
 	    (seen.st_mtim.tv_sec == auth->seen.st_mtim.tv_sec &&
 	     seen.st_mtim.tv_nsec == auth->seen.st_mtim.tv_nsec &&
-	     seen.st_size == auth->seen.st_size && seen.st_ino == auth->seen.st_ino))
+	     seen.st_size == auth->seen.st_size && seen.st_ino == auth->seen.st_ino &&
+	     seen.st_dev == auth->seen.st_dev))
 		return;
 	if (load(auth, &err))
 		log_info("API keys read again: %zu", auth->count);
@@ -199,11 +128,11 @@ presented_key(const struct http_request *http, struct str *out)
 }
 
 bool
-auth_check(struct auth *auth, const struct http_request *http,
-	   char out_principal[CALL_PRINCIPAL_BYTES], struct err *err)
+auth_check(struct auth *auth, const struct http_request *http, struct api_key *out, struct err *err)
 {
 	char hash[SHA256_HEX_BYTES];
 	bool known = false;
+	struct api_key found = { 0 };
 	struct str key;
 
 	if (!presented_key(http, &key))
@@ -213,11 +142,16 @@ auth_check(struct auth *auth, const struct http_request *http,
 	pthread_mutex_lock(&auth->lock);
 	reload_if_changed(auth);
 	for (size_t i = 0; i < auth->count; i++) { /* all of them: the time tells nothing */
-		if (str_eq_const_time(str_of(auth->keys[i].hash), str_of(hash)) && !known) {
+		if (str_eq_const_time(str_of(auth->keys[i].hash), str_of(hash))) {
 			known = true;
-			str_copy(out_principal, CALL_PRINCIPAL_BYTES, str_of(auth->keys[i].name));
+			found = auth->keys[i];
 		}
 	}
 	pthread_mutex_unlock(&auth->lock);
-	return known || err_set(err, ERR_UNAUTHENTICATED, "this API key is not known");
+	if (!known)
+		return err_set(err, ERR_UNAUTHENTICATED, "this API key is not known");
+	if (found.expires_unix_ms && clock_unix_ms() >= found.expires_unix_ms)
+		return err_set(err, ERR_UNAUTHENTICATED, "this API key has expired");
+	*out = found;
+	return true;
 }

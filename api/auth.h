@@ -1,19 +1,18 @@
 /*
- * auth: who may use the API: keys from a file, hashed.
+ * auth: who may use the API: keys from a file, hashed (common/key_file.h tells its format).
  *
- * A line is "name:<sha256 of the key, 64 hex digits>"; empty lines and lines that begin with '#' are skipped. A
- * name may stand more than once (two keys while one is replaced). The file is read again when its time, size or
- * inode changed, looked at once a second; a new version that is broken is reported in the log and the keys before it
- * stay. Thread-safe.
+ * The file is read again when its time, size, inode or device changed, looked at once a second: an edit, a rename over
+ * it, and a symlink that leads elsewhere now (as Kubernetes changes a mounted secret) are all seen. A new version that
+ * is broken, or holds no key, is reported in the log and the keys before it stay. Thread-safe.
  */
 #ifndef RAG_API_AUTH_H
 #define RAG_API_AUTH_H
 
 #include <stdbool.h>
 
-#include "api/call.h"
 #include "common/base/err.h"
 #include "common/http_server.h"
+#include "common/key_file.h"
 
 struct auth;
 
@@ -22,7 +21,7 @@ bool auth_open(const char *path, struct auth **out, struct err *err);
 void auth_close(struct auth *auth); /* NULL is fine */
 
 /* The key of "Authorization: Bearer <key>" or "X-API-Key: <key>"; ERR_UNAUTHENTICATED. */
-bool auth_check(struct auth *auth, const struct http_request *http,
-		char out_principal[CALL_PRINCIPAL_BYTES], struct err *err);
+bool auth_check(struct auth *auth, const struct http_request *http, struct api_key *out,
+		struct err *err);
 
 #endif

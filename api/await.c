@@ -2,6 +2,7 @@
 
 #include "api/hub.h"
 #include "api/reply.h"
+#include "api/shared.h"
 #include "common/base/clock.h"
 #include "common/queue.h"
 #include "common/result.h"
@@ -45,9 +46,7 @@ await_loop(struct call *call, struct str job_id, struct await *await, struct hub
 	bool more = waiter != NULL;
 
 	for (;;) {
-		struct redis *redis;
-
-		if (!call_redis(call, &redis, err) || !queue_get(redis, job_id, out, err))
+		if (!shared_job(call, job_id, out, err))
 			return false;
 		if (!more || is_answerable(call, await, out))
 			return true;
@@ -59,14 +58,12 @@ bool
 await_job(struct call *call, struct str job_id, struct await *await, struct job *out,
 	  struct err *err)
 {
-	struct queue_ref queue;
 	struct hub_waiter waiter;
 	char id[JOB_ID_BYTES];
 	bool entered, ok;
 
-	if (!job_id_parse(job_id, &queue) || !str_copy(id, sizeof(id), job_id))
-		return err_set(err, ERR_NOT_FOUND, "there is no job '" STR_FMT "'",
-			       STR_ARG(str_sub(job_id, 0, 80)));
+	if (!shared_is_job_id(job_id) || !str_copy(id, sizeof(id), job_id))
+		return shared_no_job(job_id, err);
 	entered = await->prefer.wait_s > 0 && hub_enter(call->api->hub, id, &waiter);
 	await->waited = entered || await->prefer.wait_s == 0;
 	ok = await_loop(call, job_id, await, entered ? &waiter : NULL, out, err);

@@ -19,7 +19,7 @@ struct await {
 	bool waited;	   /* out: the preference was honoured */
 };
 
-/* Reads the record; with prefer.wait_s > 0 holds the request until the job is done, or changed, or the time is over.
+/* Reads the record as shared_job does (ERR_NOT_FOUND also for another tenant's); with prefer.wait_s > 0 holds the request until the job is done, or changed, or the time is over.
  * Answered at once when too many wait already or the API drains. */
 bool await_job(struct call *call, struct str job_id, struct await *await, struct job *out,
 	       struct err *err);

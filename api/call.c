@@ -60,7 +60,10 @@ call_init(struct call *call, struct api *api, const struct http_request *http)
 	arena_init(&call->arena, (size_t)api->config->max_body_bytes * 3 + ARENA_SLACK_BYTES);
 	buf_init(&call->body, ANSWER_MAX_BYTES);
 	http_answer_init(&call->answer, 500);
-	str_copy(call->principal, sizeof(call->principal), STR("anonymous"));
+	call->key = (struct api_key){ .scopes = SCOPE_ALL, .rate_count = -1 };
+	str_copy(call->key.name, sizeof(call->key.name), STR("anonymous"));
+	str_copy(call->key.tenant, sizeof(call->key.tenant), STR(TENANT_DEFAULT));
+	call->tenant = call->key.tenant;
 
 	if (http_header(http, "X-Request-Id", &text) && is_request_id(text)) {
 		str_copy(call->request_id, sizeof(call->request_id), text);
@@ -199,11 +202,12 @@ page_key(const struct call *call, struct str filters)
 {
 	uint64_t seed = str_hash64(str_of(call->route->pattern), 0);
 
+	seed = str_hash64(str_of(call->tenant), seed);
 	seed = str_hash64(call->params[0], seed);
 	return (uint32_t)str_hash64(filters, seed);
 }
 
-/* A token is 8 hex digits that tie it to route, path and filters, then the state in hex. */
+/* A token is 8 hex digits that tie it to tenant, route, path and filters, then the state in hex. */
 bool
 call_page_token(struct call *call, struct str filters, struct str *out, struct err *err)
 {

@@ -19,10 +19,10 @@
 #include "common/fields.h"
 #include "common/http_server.h"
 #include "common/json.h"
+#include "common/key_file.h"
 
 #define CALL_MAX_PARAMS 2
 #define CALL_REQUEST_ID_BYTES 80
-#define CALL_PRINCIPAL_BYTES 64
 #define CALL_PAGE_DEFAULT 50
 #define CALL_PAGE_MAX 1000
 
@@ -39,7 +39,10 @@ struct call {
 	struct redis *redis; /* lent by the pool, see call_redis */
 	char request_id[CALL_REQUEST_ID_BYTES];
 	char traceparent[64]; /* "" = none */
-	char principal[CALL_PRINCIPAL_BYTES];
+	/* Who asks. Without keys: everybody is "anonymous" of the operators' tenant and may do everything. */
+	struct api_key key; /* name, scopes, rate; its hash and hint are of no use to a handler */
+	const char
+		*tenant; /* key.tenant, never "": all that the request touches is this tenant's */
 };
 
 /* Takes over or makes the request id and the trace context. */

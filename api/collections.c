@@ -68,7 +68,7 @@ collections_list(struct call *call, struct err *err)
 
 	if (!call_check_params(call, known, err) || !call_page_size(call, &size, err) ||
 	    !call_page_token(call, STR(""), &after, err) || !call_redis(call, &redis, err) ||
-	    !catalog_list(redis, &call->arena, &all, &count, err))
+	    !catalog_list(redis, call->tenant, &call->arena, &all, &count, err))
 		return false;
 	while (at < count && after.len && str_cmp(str_of(all[at].name), after) <= 0)
 		at++;
@@ -91,6 +91,7 @@ collections_create(struct call *call, struct err *err)
 	struct collection_body body = { .description = STR("") };
 	AUTO_PTR(js_free) struct js *root = NULL;
 	struct collection collection;
+	struct catalog_name full;
 	struct redis *redis;
 
 	if (!call_check_params(call, known, err) || !call_json(call, &root, err) ||
@@ -99,8 +100,9 @@ collections_create(struct call *call, struct err *err)
 		return false;
 	if (!catalog_name_valid(body.name, err))
 		return err_at(err, "/name");
+	full = shared_full_name(call, body.name);
 	if (!call_redis(call, &redis, err) ||
-	    !catalog_create(redis, body.name, body.description, &collection, err))
+	    !catalog_create(redis, str_of(full.text), body.description, &collection, err))
 		return false;
 	struct jw w = reply_json(call, 201);
 	http_answer_header(&call->answer, "Location", "/api/v1/collections/%s", collection.name);
@@ -128,16 +130,17 @@ collections_patch(struct call *call, struct err *err)
 	AUTO_PTR(js_free) struct js *root = NULL;
 	struct collection collection;
 	struct collection_body body;
+	struct catalog_name full;
 	struct redis *redis;
 
 	if (!call_check_params(call, known, err) || !call_json(call, &root, err) ||
 	    !shared_collection(call, &collection, err))
 		return false;
+	full = shared_full_name(call, str_of(collection.name));
 	body.description = str_of(collection.description);
 	if (!fields_from_json(&patch_fields, root, &body, &call->arena, err) ||
 	    !check_description(body.description, err) || !call_redis(call, &redis, err) ||
-	    !catalog_set_description(redis, str_of(collection.name), body.description, &collection,
-				     err))
+	    !catalog_set_description(redis, str_of(full.text), body.description, &collection, err))
 		return false;
 	struct jw w = reply_json(call, 200);
 	collection_object(&w, &collection);
@@ -151,6 +154,7 @@ collections_delete(struct call *call, struct err *err)
 	struct delete_payload payload = { .collection = call->params[0], .document_id = STR("") };
 	struct collection collection;
 	struct submit submit = { 0 };
+	struct catalog_name full;
 	struct redis *redis;
 	bool maybe;
 
@@ -163,9 +167,10 @@ collections_delete(struct call *call, struct err *err)
 		return false;
 	payload.collection = str_of(collection.name);
 	payload.uid = str_of(collection.uid);
+	full = shared_full_name(call, payload.collection);
 	/* The job first: it deletes the collection too, so once it is accepted nothing can be left behind. */
 	return submit_send(call, &submit, collection.name, &payload, true, &maybe, err) &&
 	       call_redis(call, &redis, err) &&
-	       catalog_delete(redis, payload.collection, payload.uid, err) &&
+	       catalog_delete(redis, str_of(full.text), payload.uid, err) &&
 	       submit_answer(call, &submit, err);
 }

@@ -5,34 +5,13 @@
 #include "api/await.h"
 #include "api/handlers.h"
 #include "api/reply.h"
+#include "api/shared.h"
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/catalog.h"
 #include "common/queue.h"
 
 /* ---- one job ---- */
-
-static bool
-no_job(struct str id, struct err *err)
-{
-	return err_set(err, ERR_NOT_FOUND, "there is no job '" STR_FMT "'",
-		       STR_ARG(str_sub(id, 0, str_utf8_floor(id, 80))));
-}
-
-/* A text that cannot be a job's id is of no job. */
-static bool
-check_id(struct str id, struct err *err)
-{
-	struct queue_ref queue;
-
-	return (job_id_parse(id, &queue) && id.len < JOB_ID_BYTES) || no_job(id, err);
-}
-
-static bool
-not_found_as_job(struct str id, struct err *err)
-{
-	return err->code == ERR_NOT_FOUND ? no_job(id, err) : false;
-}
 
 bool
 jobs_get(struct call *call, struct err *err)
@@ -45,10 +24,9 @@ jobs_get(struct call *call, struct err *err)
 
 	call_prefer(call, &await.prefer);
 	call_none_match(call, "", &await.until_change);
-	if (!call_check_params(call, known, err) || !check_id(call->params[0], err))
+	if (!call_check_params(call, known, err) ||
+	    !await_job(call, call->params[0], &await, &job, err))
 		return false;
-	if (!await_job(call, call->params[0], &await, &job, err))
-		return not_found_as_job(call->params[0], err);
 	reply_job_etag(etag, &job);
 	same = call_none_match(call, etag, &await.until_change);
 	if (!same) {
@@ -74,10 +52,9 @@ jobs_result(struct call *call, struct err *err)
 	bool ok;
 
 	call_prefer(call, &await.prefer);
-	if (!call_check_params(call, known, err) || !check_id(call->params[0], err))
+	if (!call_check_params(call, known, err) ||
+	    !await_job(call, call->params[0], &await, &job, err))
 		return false;
-	if (!await_job(call, call->params[0], &await, &job, err))
-		return not_found_as_job(call->params[0], err);
 	ok = job_status_done(job.status) ? await_answer_result(call, &job, err)
 					 : await_answer_record(call, 202, &job, err);
 	if (!ok)
@@ -90,6 +67,13 @@ jobs_result(struct call *call, struct err *err)
 
 /* ---- changing one ---- */
 
+/* It was there a moment ago. */
+static bool
+not_found_as_job(struct str id, struct err *err)
+{
+	return err->code == ERR_NOT_FOUND ? shared_no_job(id, err) : false;
+}
+
 /* A job that no worker will see again gives its place in the order of versions back. Best effort: what stays is
  * found by the clean-up. */
 static void
@@ -97,9 +81,12 @@ release_seq(struct redis *redis, const struct job *job)
 {
 	struct collection collection;
 	struct err ignored = ERR_INIT;
+	struct catalog_name full;
 
-	if (strcmp(job->type, "query") != 0 && job->collection[0] &&
-	    catalog_get(redis, str_of(job->collection), &collection, &ignored))
+	if (strcmp(job->type, "query") == 0 || !job->collection[0])
+		return;
+	full = catalog_full_name(str_of(job->tenant), str_of(job->collection));
+	if (catalog_get(redis, str_of(full.text), &collection, &ignored))
 		catalog_release(redis, str_of(collection.uid), str_of(job->id), &ignored);
 }
 
@@ -119,7 +106,8 @@ jobs_cancel(struct call *call, struct err *err)
 	struct redis *redis;
 	struct job job;
 
-	if (!call_check_params(call, known, err) || !check_id(call->params[0], err) ||
+	if (!call_check_params(call, known, err) ||
+	    !shared_job_to_change(call, call->params[0], &job, err) ||
 	    !call_redis(call, &redis, err))
 		return false;
 	if (!queue_cancel(redis, call->params[0], &retention, &job, err))
@@ -141,7 +129,8 @@ jobs_retry(struct call *call, struct err *err)
 	struct redis *redis;
 	struct job job;
 
-	if (!call_check_params(call, known, err) || !check_id(call->params[0], err) ||
+	if (!call_check_params(call, known, err) ||
+	    !shared_job_to_change(call, call->params[0], &job, err) ||
 	    !call_redis(call, &redis, err))
 		return false;
 	if (!queue_retry_dead(redis, call->params[0], &job, err))
@@ -159,11 +148,11 @@ jobs_delete(struct call *call, struct err *err)
 	struct redis *redis;
 	struct job job;
 
-	if (!call_check_params(call, known, err) || !check_id(call->params[0], err) ||
+	if (!call_check_params(call, known, err) ||
+	    !shared_job_to_change(call, call->params[0], &job, err) ||
 	    !call_redis(call, &redis, err))
 		return false;
-	if (!queue_get(redis, call->params[0], &job, err) ||
-	    !queue_forget(redis, call->params[0], err))
+	if (!queue_forget(redis, call->params[0], err))
 		return not_found_as_job(call->params[0], err);
 	release_seq(redis, &job);
 	reply_start(call, 204);
@@ -202,7 +191,7 @@ read_filters(struct call *call, struct job_filters *out, struct err *err)
 {
 	enum job_status status;
 
-	*out = (struct job_filters){ .list.status = -1 };
+	*out = (struct job_filters){ .list.status = -1, .list.tenant = call->tenant };
 	if (!call_param(call, "queue", &out->queue, err) ||
 	    !call_param(call, "status", &out->status, err) ||
 	    !call_param(call, "type", &out->type, err) ||
@@ -322,7 +311,9 @@ bool
 queues_dead(struct call *call, struct err *err)
 {
 	static const char *const known[] = { "page_size", "page_token", NULL };
-	struct job_filters filters = { .queue = call->params[0], .list.status = JOB_FAILED };
+	struct job_filters filters = { .queue = call->params[0],
+				       .list.status = JOB_FAILED,
+				       .list.tenant = call->tenant };
 
 	if (!call_check_params(call, known, err))
 		return false;

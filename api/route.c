@@ -11,30 +11,32 @@
 #include "common/base/log.h"
 
 #define V1 "/api/v1"
+/* Whoever submits may look after what was submitted; what a change asks for depends on the job (shared_job_to_change). */
+#define OWN_JOB (SCOPE_READ | SCOPE_INGEST)
 
 const struct route route_table[] = {
-	{ "GET", V1 "/collections", collections_list },
-	{ "POST", V1 "/collections", collections_create },
-	{ "GET", V1 "/collections/{c}", collections_get },
-	{ "PATCH", V1 "/collections/{c}", collections_patch },
-	{ "DELETE", V1 "/collections/{c}", collections_delete },
-	{ "GET", V1 "/collections/{c}/documents", documents_list },
-	{ "POST", V1 "/collections/{c}/documents", documents_post },
-	{ "GET", V1 "/collections/{c}/documents/{d}", documents_get },
-	{ "DELETE", V1 "/collections/{c}/documents/{d}", documents_delete },
-	{ "POST", V1 "/collections/{c}/query", query_post },
-	{ "GET", V1 "/jobs", jobs_list },
-	{ "POST", V1 "/jobs/{id}:cancel", jobs_cancel },
-	{ "POST", V1 "/jobs/{id}:retry", jobs_retry },
-	{ "GET", V1 "/jobs/{id}", jobs_get },
-	{ "DELETE", V1 "/jobs/{id}", jobs_delete },
-	{ "GET", V1 "/jobs/{id}/result", jobs_result },
-	{ "GET", V1 "/queues", queues_list },
-	{ "POST", V1 "/queues/{q}:pause", queues_pause },
-	{ "POST", V1 "/queues/{q}:resume", queues_resume },
-	{ "GET", V1 "/queues/{q}", queues_get },
-	{ "GET", V1 "/queues/{q}/dead", queues_dead },
-	{ "GET", V1 "/workers", workers_list },
+	{ "GET", V1 "/collections", collections_list, SCOPE_READ },
+	{ "POST", V1 "/collections", collections_create, SCOPE_ADMIN },
+	{ "GET", V1 "/collections/{c}", collections_get, SCOPE_READ },
+	{ "PATCH", V1 "/collections/{c}", collections_patch, SCOPE_ADMIN },
+	{ "DELETE", V1 "/collections/{c}", collections_delete, SCOPE_ADMIN },
+	{ "GET", V1 "/collections/{c}/documents", documents_list, SCOPE_READ },
+	{ "POST", V1 "/collections/{c}/documents", documents_post, SCOPE_INGEST },
+	{ "GET", V1 "/collections/{c}/documents/{d}", documents_get, SCOPE_READ },
+	{ "DELETE", V1 "/collections/{c}/documents/{d}", documents_delete, SCOPE_INGEST },
+	{ "POST", V1 "/collections/{c}/query", query_post, SCOPE_READ },
+	{ "GET", V1 "/jobs", jobs_list, SCOPE_READ },
+	{ "POST", V1 "/jobs/{id}:cancel", jobs_cancel, OWN_JOB },
+	{ "POST", V1 "/jobs/{id}:retry", jobs_retry, OWN_JOB },
+	{ "GET", V1 "/jobs/{id}", jobs_get, OWN_JOB },
+	{ "DELETE", V1 "/jobs/{id}", jobs_delete, OWN_JOB },
+	{ "GET", V1 "/jobs/{id}/result", jobs_result, SCOPE_READ },
+	{ "GET", V1 "/queues", queues_list, SCOPE_READ | ROUTE_OPERATORS },
+	{ "POST", V1 "/queues/{q}:pause", queues_pause, SCOPE_ADMIN | ROUTE_OPERATORS },
+	{ "POST", V1 "/queues/{q}:resume", queues_resume, SCOPE_ADMIN | ROUTE_OPERATORS },
+	{ "GET", V1 "/queues/{q}", queues_get, SCOPE_READ | ROUTE_OPERATORS },
+	{ "GET", V1 "/queues/{q}/dead", queues_dead, SCOPE_READ | ROUTE_OPERATORS },
+	{ "GET", V1 "/workers", workers_list, SCOPE_READ | ROUTE_OPERATORS },
 };
 const size_t route_count = ARRAY_SIZE(route_table);
 
@@ -168,22 +170,51 @@ answer_other_method(struct call *call, const struct route *first, struct err *er
 }
 
 static bool
+authenticate(struct call *call, struct err *err)
+{
+	if (!call->api->auth)
+		return true;
+	if (!auth_check(call->api->auth, call->http, &call->key, err))
+		return false;
+	if (!tenant_is_default(str_of(call->tenant)))
+		log_field("tenant", call->tenant);
+	return true;
+}
+
+/* What a key may not do is refused before anything is looked up: the answer says nothing of what exists. */
+static bool
+check_scope(const struct call *call, const struct route *row, struct err *err)
+{
+	char needed[SCOPES_TEXT_BYTES], has[SCOPES_TEXT_BYTES];
+
+	if ((row->scopes & ROUTE_OPERATORS) && !tenant_is_default(str_of(call->tenant)))
+		return err_set(
+			err, ERR_FORBIDDEN,
+			"queues are everybody's: only keys of the operators' tenant may use them");
+	if (row->scopes & call->key.scopes & SCOPE_ALL)
+		return true;
+	scopes_format(row->scopes, needed);
+	scopes_format(call->key.scopes, has);
+	return err_set(err, ERR_FORBIDDEN, "this needs a key with scope %s, and this one has %s",
+		       needed, has);
+}
+
+static bool
 dispatch(struct call *call, struct err *err)
 {
 	const struct route *first = route_match(call->http->path, call->params);
-	const struct route *row;
+	const struct route *row = first ? route_method(first, call->http->method) : NULL;
+	bool public = row && (row->scopes & ROUTE_PUBLIC);
 
-	call->route = first;
-	if (!check_origin(call, err) ||
-	    (call->api->auth && !auth_check(call->api->auth, call->http, call->principal, err)))
+	call->route = row ? row : first;
+	if (!check_origin(call, err) || (!public && !authenticate(call, err)))
 		return false;
 	if (!first)
 		return err_set(err, ERR_NOT_FOUND, "there is nothing at this path");
-	row = route_method(first, call->http->method);
 	if (!row)
 		return answer_other_method(call, first, err);
-	call->route = row;
-	return decode_params(call, err) && row->handle(call, err);
+	return (public || check_scope(call, row, err)) && decode_params(call, err) &&
+	       row->handle(call, err);
 }
 
 static bool

@@ -1,5 +1,6 @@
 /*
- * route: the table of routes, and the way of every request: match, authenticate, admit, handle, answer, log, count.
+ * route: the table of routes, and the way of every request: admit, match, authenticate, check
+ * the scope, handle, answer, log, count.
  *
  * A pattern's `{...}` takes one path segment (decoded into call->params in order); `{...}:verb` takes a segment
  * that ends with the verb. The pattern is also the route label of the metrics. Adding a route is one row.
@@ -19,7 +20,13 @@ struct route {
 	const char *method;
 	const char *pattern;
 	bool (*handle)(struct call *call, struct err *err);
+	/* Which keys may use the row: those with any of the scopes that are named (SCOPE_READ, ...), and the marks
+	 * below. A row that names none is refused to every key. */
+	unsigned scopes;
 };
+#define ROUTE_OPERATORS                                                                            \
+	0x100u /* only keys of the operators' tenant: what it shows or changes is everybody's */
+#define ROUTE_PUBLIC 0x200u /* no key is asked for, and none is looked at */
 
 /* Rows of one pattern stand together; a more special pattern stands before a more general one. */
 extern const struct route route_table[];

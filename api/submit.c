@@ -150,7 +150,10 @@ hash_key(const struct call *call, const void *payload, struct str key, struct su
 	AUTO(buf) struct buf packed = BUF_INIT(PAYLOAD_SLACK_BYTES);
 	struct sha256 *hash = sha256_new();
 
-	sha256_add_field(hash, str_of(call->principal));
+	if (!tenant_is_default(
+		    str_of(call->tenant))) /* of the default's keys the hash stays what it was */
+		sha256_add_field(hash, str_of(call->tenant));
+	sha256_add_field(hash, str_of(call->key.name));
 	sha256_add_field(hash, call->http->method);
 	sha256_add_field(hash, call->http->path);
 	sha256_add_field(hash, key);
@@ -256,6 +259,7 @@ fill(const struct call *call, const struct submit *submit, const char *collectio
 		.id = submit->job_id,
 		.type = submit->type->name,
 		.collection = collection,
+		.tenant = call->tenant,
 		.idem_hash = str_of(submit->idem_hash),
 		.fingerprint = str_of(submit->fingerprint),
 		.idem_ttl_ms = config->idempotency_ttl_s * 1000,

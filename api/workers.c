@@ -3,14 +3,18 @@
 
 #include "api/handlers.h"
 #include "api/reply.h"
+#include "api/shared.h"
 #include "common/queue.h"
 
 #define WORKERS_PER_QUEUE 1000 /* of live ones, and of dead ones that hold jobs */
 
 static void
-worker_object(struct jw *w, struct queue_ref queue, const struct queue_worker *row)
+worker_object(const struct call *call, struct jw *w, struct queue_ref queue,
+	      const struct queue_worker *row)
 {
 	const struct job *job = &row->job;
+	/* of another tenant's job only that it runs is the operators' business */
+	bool own = shared_is_own_job(call, job);
 
 	jw_obj(w);
 	jw_kcstr(w, "name", row->consumer);
@@ -21,10 +25,10 @@ worker_object(struct jw *w, struct queue_ref queue, const struct queue_worker *r
 	jw_ktime(w, "renewed_at", row->busy ? row->renewed_ms : 0);
 	if (row->busy && job->id[0]) {
 		jw_kobj(w, "job");
-		jw_kcstr(w, "id", job->id);
+		jw_kcstr(w, "id", own ? job->id : NULL);
 		jw_kcstr(w, "type", job->type);
 		jw_kcstr(w, "status", job_status_name(job->status));
-		jw_kcstr(w, "collection", job->collection[0] ? job->collection : NULL);
+		jw_kcstr(w, "collection", own && job->collection[0] ? job->collection : NULL);
 		jw_ktime(w, "started_at", job->started_ms);
 		jw_kint(w, "attempt", job->starts);
 		jw_kcstr(w, "stage", job->stage[0] ? job->stage : NULL);
@@ -51,7 +55,7 @@ queue_rows(struct call *call, struct queue_ref queue, struct jw *w, bool *io_mor
 		return false;
 	*io_more = *io_more || more;
 	for (size_t i = 0; i < count; i++)
-		worker_object(w, queue, &rows[i]);
+		worker_object(call, w, queue, &rows[i]);
 	return true;
 }
 

@@ -30,13 +30,26 @@
 #include "common/base/id.h"
 #include "common/base/str.h"
 #include "common/redis.h"
+#include "common/tenant.h"
 
-#define CATALOG_NAME_MAX 63	     /* [a-z0-9][a-z0-9_-]*, at most 63 bytes */
+#define CATALOG_NAME_MAX 63 /* [a-z0-9][a-z0-9_-]*, at most 63 bytes */
+#define CATALOG_FULL_NAME_MAX (TENANT_MAX + 1 + CATALOG_NAME_MAX)
 #define CATALOG_DOC_ID_MAX_BYTES 256 /* UTF-8 without control characters */
 #define CATALOG_GEN_BYTES 48
 
+/*
+ * A collection's full name tells its tenant: "<tenant>/<name>", of the operators' tenant "<name>" alone. Every function here
+ * that finds a collection by name takes the full one, from catalog_full_name; clients only ever see the bare one.
+ */
+struct catalog_name {
+	char text[CATALOG_FULL_NAME_MAX + 1];
+};
+/* Both must be valid names. */
+struct catalog_name catalog_full_name(struct str tenant, struct str name);
+
 struct collection {
-	char name[CATALOG_NAME_MAX + 1];
+	char name[CATALOG_NAME_MAX + 1]; /* bare */
+	char tenant[TENANT_BYTES];
 	char uid[ID_ULID_BYTES];
 	char fingerprint
 		[128]; /* of the embedder that made the vectors; "" until the first commit */
@@ -46,10 +59,11 @@ struct collection {
 	int64_t created_ms, updated_ms;
 };
 
-bool catalog_name_valid(struct str name, struct err *err); /* ERR_INVALID, says the rule */
+bool catalog_name_valid(struct str name,
+			struct err *err); /* a bare one; ERR_INVALID, says the rule */
 bool catalog_doc_id_valid(struct str id, struct err *err);
 
-/* ERR_ALREADY_EXISTS. `default` is made by catalog_get when it is missing. */
+/* ERR_ALREADY_EXISTS. Each tenant's `default` is made by catalog_get when it is missing. */
 /* Fails with ERR_INVALID for a bad name or a description over 255 bytes. */
 bool catalog_create(struct redis *redis, struct str name, struct str description,
 		    struct collection *out, struct err *err);
@@ -58,9 +72,10 @@ bool catalog_get(struct redis *redis, struct str name, struct collection *out, s
 bool catalog_get_uid(struct redis *redis, struct str uid, struct collection *out, struct err *err);
 bool catalog_set_description(struct redis *redis, struct str name, struct str description,
 			     struct collection *out, struct err *err);
-/* By name, ascending; all of them (there are few), `default` among them. Arena array. */
-bool catalog_list(struct redis *redis, struct arena *arena, struct collection **out,
-		  size_t *out_count, struct err *err);
+/* Those of a tenant, or of all (NULL; the operators' `default` is then made), by tenant and name, ascending; all of them
+ * (there are few), `default` among them. Arena array. */
+bool catalog_list(struct redis *redis, const char *tenant, struct arena *arena,
+		  struct collection **out, size_t *out_count, struct err *err);
 /* Gone for readers and writers at once: the name is free, commits under this uid are ERR_GONE. Fine when
  * it was done before. What the store holds is cleaned by a job; then catalog_purge drops the keys (<= 100
  * documents a call; ERR_CONFLICT when the collection is not deleted). */

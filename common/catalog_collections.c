@@ -1,7 +1,7 @@
 /*
  * Collections by name: creating, finding, listing and deleting them. (Documents: catalog.c.)
  *
- * Names are in one hash, `collections`: name -> uid. A collection's own keys have another hash tag, so no
+ * Full names (of tenant and collection) are in one hash, `collections`: name -> uid. A collection's own keys have another hash tag, so no
  * script may touch both; what a crash leaves between two steps must be found again. That is what the notes in
  * the same hash are for (no name begins with '-'):
  *	-<uid> = new	a creation was begun; its record may exist, its name does not lead to it yet
@@ -18,6 +18,8 @@
  */
 #include "common/catalog.h"
 
+#include <assert.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -75,10 +77,63 @@ write_note(struct redis *redis, struct str uid, const char *note, struct err *er
 	return run(redis, &cmd, &script_note, NULL, err);
 }
 
-static bool
-no_such(struct str name, struct err *err)
+struct catalog_name
+catalog_full_name(struct str tenant, struct str name)
 {
-	return err_set(err, ERR_NOT_FOUND, "there is no collection '" STR_FMT "'", STR_ARG(name));
+	struct catalog_name full;
+	int len = tenant_is_default(tenant)
+			  ? snprintf(full.text, sizeof(full.text), STR_FMT, STR_ARG(name))
+			  : snprintf(full.text, sizeof(full.text), STR_FMT "/" STR_FMT,
+				     STR_ARG(tenant), STR_ARG(name));
+
+	assert(len > 0 && (size_t)len < sizeof(full.text)); /* both were checked */
+	return full;
+}
+
+/* A full name's parts. */
+static void
+split_name(struct str full, struct str *out_tenant, struct str *out_name)
+{
+	size_t at;
+
+	*out_tenant = STR(TENANT_DEFAULT);
+	*out_name = full;
+	if (str_find(full, STR("/"), &at)) {
+		*out_tenant = str_sub(full, 0, at);
+		*out_name = str_sub(full, at + 1, full.len);
+	}
+}
+
+static struct str
+bare(struct str full)
+{
+	struct str tenant, name;
+
+	split_name(full, &tenant, &name);
+	return name;
+}
+
+static bool
+full_name_valid(struct str full, struct err *err)
+{
+	struct str tenant, name;
+
+	split_name(full, &tenant, &name);
+	return tenant_valid(tenant, err) && catalog_name_valid(name, err);
+}
+
+static bool
+no_such(struct str full, struct err *err)
+{
+	return err_set(err, ERR_NOT_FOUND, "there is no collection '" STR_FMT "'",
+		       STR_ARG(bare(full)));
+}
+
+static bool
+exists_already(struct str full, struct err *err)
+{
+	return err_set(err, ERR_ALREADY_EXISTS, "there is a collection '" STR_FMT "' already",
+		       STR_ARG(bare(full)));
 }
 
 /* ---- reading ---- */
@@ -96,7 +151,7 @@ static bool
 collection_read(const struct reply *fields, struct collection *out, bool *out_live, struct err *err)
 {
 	struct collection col = { .epoch = 0 };
-	struct str state;
+	struct str state, full, tenant, name;
 	const struct {
 		const char *name;
 		int64_t *value;
@@ -107,7 +162,11 @@ collection_read(const struct reply *fields, struct collection *out, bool *out_li
 	*out_live = reply_str(reply_get(fields, "state"), &state) && str_eq_c(state, "live");
 	if (!*out_live)
 		return true;
-	if (!field_text(fields, "name", col.name, sizeof(col.name)) ||
+	if (!reply_str(reply_get(fields, "name"), &full))
+		return reply_bad("HGETALL", err);
+	split_name(full, &tenant, &name);
+	if (!str_copy(col.name, sizeof(col.name), name) ||
+	    !str_copy(col.tenant, sizeof(col.tenant), tenant) ||
 	    !field_text(fields, "uid", col.uid, sizeof(col.uid)) ||
 	    !field_text(fields, "fingerprint", col.fingerprint, sizeof(col.fingerprint)) ||
 	    !field_text(fields, "description", col.description, sizeof(col.description)))
@@ -174,7 +233,7 @@ catalog_get(struct redis *redis, struct str name, struct collection *out, struct
 			return false;
 		if (live)
 			return true;
-		if (!str_eq_c(name, "default"))
+		if (!str_eq_c(bare(name), "default"))
 			break;
 		if (catalog_create(redis, name, STR(""), out, err))
 			return true;
@@ -222,8 +281,7 @@ bind_name(struct redis *redis, struct str name, const char *uid, const char *los
 	if (str_eq_c(status, "OK"))
 		return true;
 	if (str_eq_c(status, "EXISTS"))
-		return err_set(err, ERR_ALREADY_EXISTS,
-			       "there is a collection '" STR_FMT "' already", STR_ARG(name));
+		return exists_already(name, err);
 	return err_set(err, ERR_TIMEOUT, "could not create the collection: it took too long");
 }
 
@@ -250,7 +308,7 @@ catalog_create(struct redis *redis, struct str name, struct str description, str
 	struct collection existing;
 	bool live = false;
 
-	if (!catalog_name_valid(name, err))
+	if (!full_name_valid(name, err))
 		return false;
 	if (description.len >= sizeof(existing.description))
 		return err_set(err, ERR_INVALID,
@@ -260,8 +318,7 @@ catalog_create(struct redis *redis, struct str name, struct str description, str
 	    (owner[0] != '\0' && !get_live(redis, str_of(owner), &existing, &live, err)))
 		return false;
 	if (live)
-		return err_set(err, ERR_ALREADY_EXISTS,
-			       "there is a collection '" STR_FMT "' already", STR_ARG(name));
+		return exists_already(name, err);
 	id_ulid(uid);
 	if (!write_note(redis, str_of(uid), "new", err))
 		return false;
@@ -306,14 +363,25 @@ static int
 by_name(const void *a, const void *b)
 {
 	const struct collection *left = a, *right = b;
+	int order = strcmp(left->tenant, right->tenant);
 
-	return strcmp(left->name, right->name);
+	return order ? order : strcmp(left->name, right->name);
 }
 
-/* Appends the records behind the [name, uid, ...] of `names`; notes and lost records are left out. */
 static bool
-list_read(struct redis *redis, const struct reply *names, struct collection *cols, size_t *count,
-	  struct err *err)
+is_of(struct str full, const char *tenant)
+{
+	struct str owner, name;
+
+	split_name(full, &owner, &name);
+	return !tenant || str_eq_c(owner, tenant);
+}
+
+/* Appends the records behind the [name, uid, ...] of `names`; notes, lost records and those of other tenants are left
+ * out. */
+static bool
+list_read(struct redis *redis, const char *tenant, const struct reply *names,
+	  struct collection *cols, size_t *count, struct err *err)
 {
 	for (size_t i = 0; i + 1 < reply_len(names); i += 2) {
 		struct str name, uid;
@@ -322,7 +390,7 @@ list_read(struct redis *redis, const struct reply *names, struct collection *col
 		if (!reply_str(reply_at(names, i), &name) ||
 		    !reply_str(reply_at(names, i + 1), &uid))
 			return reply_bad("HGETALL", err);
-		if (str_starts(name, "-"))
+		if (str_starts(name, "-") || !is_of(name, tenant))
 			continue;
 		if (!get_live(redis, uid, &cols[*count], &live, err))
 			return false;
@@ -333,9 +401,10 @@ list_read(struct redis *redis, const struct reply *names, struct collection *col
 }
 
 bool
-catalog_list(struct redis *redis, struct arena *arena, struct collection **out, size_t *out_count,
-	     struct err *err)
+catalog_list(struct redis *redis, const char *tenant, struct arena *arena, struct collection **out,
+	     size_t *out_count, struct err *err)
 {
+	struct catalog_name own = catalog_full_name(str_of(tenant), STR("default"));
 	struct key key = key_collections();
 	AUTO_PTR(reply_free) struct reply *names = NULL;
 	struct collection standard, *cols;
@@ -343,7 +412,7 @@ catalog_list(struct redis *redis, struct arena *arena, struct collection **out, 
 	size_t count = 0;
 
 	/* A full Redis cannot make `default`; what is there can still be listed. */
-	if (!catalog_get(redis, STR("default"), &standard, &local) &&
+	if (!catalog_get(redis, str_of(own.text), &standard, &local) &&
 	    local.code != ERR_REDIS_FULL) {
 		*err = local;
 		return false;
@@ -354,7 +423,7 @@ catalog_list(struct redis *redis, struct arena *arena, struct collection **out, 
 	if (!cols)
 		return err_set(err, ERR_TOO_LARGE, "cannot list %zu collections",
 			       reply_len(names) / 2);
-	if (!list_read(redis, names, cols, &count, err))
+	if (!list_read(redis, tenant, names, cols, &count, err))
 		return false;
 	qsort(cols, count, sizeof(*cols), by_name);
 	*out = cols;

@@ -630,6 +630,7 @@ verify_name(struct redis *redis, const struct catalog_verify *opts, struct str n
 {
 	struct err local = ERR_INIT;
 	struct collection col, again;
+	struct catalog_name full;
 
 	if (!catalog_get_uid(redis, uid, &col, &local)) {
 		if (local.code != ERR_GONE && local.code != ERR_REDIS_REPLY) {
@@ -643,7 +644,8 @@ verify_name(struct redis *redis, const struct catalog_verify *opts, struct str n
 			problem(opts, out, "collection", name, "leads to no record");
 		return true;
 	}
-	if (!str_eq_c(name, col.name) || !str_eq_c(uid, col.uid))
+	full = catalog_full_name(str_of(col.tenant), str_of(col.name));
+	if (!str_eq_c(name, full.text) || !str_eq_c(uid, col.uid))
 		problem(opts, out, "collection", name, "leads to the record of another");
 	return verify_collection(redis, opts, name, uid, out, err);
 }
@@ -824,7 +826,7 @@ catalog_sweep(struct redis *redis, int64_t *out_released, struct err *err)
 	int64_t released = 0;
 
 	arena_init(&arena, (size_t)64 << 20);
-	if (!catalog_list(redis, &arena, &cols, &count, err))
+	if (!catalog_list(redis, NULL, &arena, &cols, &count, err))
 		return err_wrap(err, "sweep catalog");
 	for (size_t i = 0; i < count; i++) {
 		if (!sweep_collection(redis, str_of(cols[i].uid), &released, err))

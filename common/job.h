@@ -16,6 +16,7 @@
 #include "common/base/str.h"
 #include "common/json.h"
 #include "common/keys.h"
+#include "common/tenant.h"
 
 #define JOB_ID_BYTES 64
 #define JOB_WORKER_BYTES 64
@@ -59,8 +60,9 @@ bool job_id_parse(struct str id, struct queue_ref *out_queue);
 struct job {
 	char id[JOB_ID_BYTES];
 	struct queue_ref queue;
-	char type[JOB_TYPE_BYTES]; /* "ingest", "query", "delete" */
-	char collection[JOB_COLLECTION_BYTES];
+	char type[JOB_TYPE_BYTES];	       /* "ingest", "query", "delete" */
+	char collection[JOB_COLLECTION_BYTES]; /* bare name */
+	char tenant[TENANT_BYTES];	       /* whose job it is; never "" */
 	enum job_status status;
 	int64_t version; /* rises with every visible change: the ETag */
 	int64_t epoch;	 /* the fencing token; 0 = never started */

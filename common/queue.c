@@ -114,6 +114,9 @@ queue_job_parse(const struct reply *flat, const char *id, struct queue_ref queue
 	str_copy(job.id, sizeof(job.id), str_of(id));
 	field_text(flat, "type", job.type, sizeof(job.type));
 	field_text(flat, "collection", job.collection, sizeof(job.collection));
+	field_text(flat, "tenant", job.tenant, sizeof(job.tenant));
+	if (!job.tenant[0]) /* not written for the operators' own jobs, which are most */
+		str_copy(job.tenant, sizeof(job.tenant), STR(TENANT_DEFAULT));
 	field_text(flat, "worker", job.worker, sizeof(job.worker));
 	field_text(flat, "entry", job.entry, sizeof(job.entry));
 	field_text(flat, "stage", job.stage, sizeof(job.stage));
@@ -240,6 +243,8 @@ queue_submit(struct redis *redis, const struct queue_submit *submit, struct queu
 	redis_arg(&cmd, submit->fingerprint);
 	redis_arg_i64(&cmd, submit->idem_ttl_ms > 0 ? submit->idem_ttl_ms : 1);
 	redis_arg_c(&cmd, KEYS_CHANNEL);
+	redis_arg(&cmd,
+		  tenant_is_default(str_of(submit->tenant)) ? STR("") : str_of(submit->tenant));
 	if (!redis_run_script(redis, &cmd, &script_submit, &reply, err))
 		return err_wrap(err, "submit");
 	if (!queue_verdict(reply, "submit", &verdict, err))

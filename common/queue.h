@@ -27,9 +27,11 @@ struct queue_submit {
 	struct queue_ref queue;
 	const char *id; /* from job_id_new; a repeated call with the same id changes nothing */
 	const char *type;
-	const char *collection; /* name, for lists; "" = none */
+	const char *collection; /* bare name, for lists; "" = none */
+	const char *tenant;	/* whose job it is; NULL or "" = TENANT_DEFAULT */
 	struct str payload;	/* envelope bytes; compressed here (zip) */
-	struct str idem_hash;	/* hex of sha256(principal, method, path, key); empty = no key */
+	struct str
+		idem_hash; /* hex of sha256(tenant, principal, method, path, key); empty = no key */
 	struct str fingerprint; /* hex of sha256 of the validated payload */
 	int64_t idem_ttl_ms;
 	int64_t delay_ms;	/* 0 = at once */
@@ -204,6 +206,7 @@ struct queue_list {
 	const char *type;	/* NULL = any */
 	const char *collection; /* NULL = any */
 	enum err_code error;	/* of the last failure; ERR_NONE = any, or none */
+	const char *tenant;	/* NULL = any */
 	size_t limit;		/* at most 1000 */
 	char cursor[96];	/* in: "" = start; out: "" = the end; opaque, printable, URL-safe */
 };

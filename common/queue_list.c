@@ -386,7 +386,8 @@ wanted(const struct queue_list *list, const struct job *job)
 	return (list->status < 0 || (int)job->status == list->status) &&
 	       (!list->type || strcmp(list->type, job->type) == 0) &&
 	       (!list->collection || strcmp(list->collection, job->collection) == 0) &&
-	       (list->error == ERR_NONE || list->error == job->error);
+	       (list->error == ERR_NONE || list->error == job->error) &&
+	       (!list->tenant || strcmp(list->tenant, job->tenant) == 0);
 }
 
 /* Reads the records of one batch of ids and keeps those that are wanted, up to the limit. */

@@ -283,7 +283,7 @@ store_check(const struct store_check *check, struct arena *arena, struct store_c
 		sum.generations++;
 		sum.chunks += entries.items[i].chunks;
 	}
-	if (!catalog_list(check->redis, arena, &cols, &count, err))
+	if (!catalog_list(check->redis, NULL, arena, &cols, &count, err))
 		return err_wrap(err, "compare store");
 	for (size_t i = 0; i < count; i++) {
 		struct err local = ERR_INIT;

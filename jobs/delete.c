@@ -25,11 +25,13 @@ static bool
 delete_collection(struct job_context *context, const struct delete_payload *payload,
 		  struct err *err)
 {
+	struct catalog_name name =
+		catalog_full_name(str_of(context->job->tenant), payload->collection);
 	struct store *store = context->env->store;
 	bool more = true;
 
 	if (!job_step(context, "delete", 1, err) ||
-	    !catalog_delete(context->env->redis, payload->collection, payload->uid, err) ||
+	    !catalog_delete(context->env->redis, str_of(name.text), payload->uid, err) ||
 	    !store->ops->remove_collection(store, payload->uid, err))
 		return err_wrap(err, "delete collection");
 	while (more) {

@@ -1,7 +1,7 @@
 -- submit: a new job, whole or not at all.
 -- KEYS  ready due job payload stat [idem]
 -- ARGV  id type collection payload delay_ms run_at_ms expires_in_ms max_starts max_failures max_jobs max_bytes
---       fingerprint idem_ttl_ms channel
+--       fingerprint idem_ttl_ms channel tenant ('' = the operators' own: not written)
 -- Reply {'OK'|'REPLAY'|'REUSED'|'FULL', id, what}
 -- Repeated: the same id, or the same key with the same fingerprint, answers the job that is there and writes nothing.
 -- Out of memory: the first write (HSET) is one that Redis refuses then, so nothing is written.
@@ -32,6 +32,7 @@ local waits = due > now
 redis.call('HSET', KEYS[3], 'status', waits and 'scheduled' or 'queued', 'type', ARGV[2], 'collection', ARGV[3],
 	'version', 1, 'epoch', 0, 'starts', 0, 'failures', 0, 'max_starts', ARGV[8], 'max_failures', ARGV[9],
 	'created', now, 'updated', now, 'due', waits and due or 0, 'expires', expires, 'in_bytes', #ARGV[4], 'out_bytes', 0)
+if ARGV[15] ~= '' then redis.call('HSET', KEYS[3], 'tenant', ARGV[15]) end
 redis.call('SET', KEYS[4], ARGV[4])
 redis.call('HINCRBY', KEYS[5], 'in_bytes', #ARGV[4])
 redis.call('HINCRBY', KEYS[5], 'submitted', 1)

@@ -584,7 +584,7 @@ test_default_and_list(void **state)
 	assert_true(catalog_create(f->redis, STR("zebra"), STR(""), &col, &err));
 	assert_true(catalog_create(f->redis, STR("ant"), STR("small"), &col, &err));
 	assert_true(catalog_delete(f->redis, STR("default"), str_of(again.uid), &err));
-	assert_true(catalog_list(f->redis, &arena, &cols, &count, &err));
+	assert_true(catalog_list(f->redis, NULL, &arena, &cols, &count, &err));
 	assert_int_equal(count, 3);
 	for (size_t i = 0; i < count; i++) {
 		assert_true(i == 0 || strcmp(cols[i - 1].name, cols[i].name) < 0);

@@ -404,7 +404,7 @@ test_readers_when_full(void **state)
 	catalog_gen_format(gen, scene.seq[SAME], 5);
 	fixture_full(f, true);
 	assert_true(catalog_get(f->redis, str_of(f->col.name), &col, &err));
-	assert_true(catalog_list(f->redis, &arena, &cols, &count, &err));
+	assert_true(catalog_list(f->redis, NULL, &arena, &cols, &count, &err));
 	assert_true(catalog_epoch(f->redis, fixture_uid(f), &epoch, &err));
 	assert_string_equal(fixture_gen(f, "d"), gen);
 	assert_true(catalog_document(f->redis, fixture_uid(f), STR("d"), &arena, &doc, &err));
