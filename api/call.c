@@ -318,6 +318,28 @@ call_prefer(const struct call *call, struct prefer *out)
 }
 
 bool
+call_idempotency_key(const struct call *call, struct str *out, struct err *err)
+{
+	struct str key;
+
+	if (!http_header(call->http, "Idempotency-Key", &key)) {
+		*out = STR("");
+		return true;
+	}
+	key = str_trim(key);
+	if (key.len >= 2 && key.ptr[0] == '"' && key.ptr[key.len - 1] == '"')
+		key = str_sub(key, 1, key.len - 1);
+	if (key.len == 0)
+		return err_set(err, ERR_MALFORMED, "the Idempotency-Key is empty");
+	if (key.len > CALL_IDEMPOTENCY_KEY_MAX_BYTES)
+		return err_set(err, ERR_MALFORMED,
+			       "the Idempotency-Key has %zu bytes, at most %d are accepted",
+			       key.len, CALL_IDEMPOTENCY_KEY_MAX_BYTES);
+	*out = key;
+	return true;
+}
+
+bool
 call_none_match(const struct call *call, const char *etag, bool *out_present)
 {
 	struct str header, item;

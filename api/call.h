@@ -25,6 +25,7 @@
 #define CALL_REQUEST_ID_BYTES 80
 #define CALL_PAGE_DEFAULT 50
 #define CALL_PAGE_MAX 1000
+#define CALL_IDEMPOTENCY_KEY_MAX_BYTES 255
 
 struct route;
 
@@ -82,6 +83,9 @@ struct prefer {
 	bool respond_async;
 };
 void call_prefer(const struct call *call, struct prefer *out);
+
+/* Idempotency-Key, with or without quotes; "" = none. ERR_MALFORMED when empty or too long. */
+bool call_idempotency_key(const struct call *call, struct str *out, struct err *err);
 
 /* Does If-None-Match hold this entity tag (with quotes)? *out_present: the header was sent at all. */
 bool call_none_match(const struct call *call, const char *etag, bool *out_present);

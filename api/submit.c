@@ -9,7 +9,6 @@
 #include "common/base/log.h"
 #include "common/queue.h"
 
-#define KEY_MAX_BYTES 255
 #define YEAR_S 31536000
 #define PAYLOAD_SLACK_BYTES ((size_t)256 * 1024) /* all but the body of a document */
 
@@ -115,28 +114,6 @@ submit_options_from_json(struct call *call, struct js **root, struct submit_opti
 
 /* ---- idempotency ---- */
 
-/* The header with or without quotes; "" = none. */
-static bool
-idempotency_key(const struct call *call, struct str *out, struct err *err)
-{
-	struct str key;
-
-	*out = STR("");
-	if (!http_header(call->http, "Idempotency-Key", &key))
-		return true;
-	key = str_trim(key);
-	if (key.len >= 2 && key.ptr[0] == '"' && key.ptr[key.len - 1] == '"')
-		key = str_sub(key, 1, key.len - 1);
-	if (key.len == 0)
-		return err_set(err, ERR_MALFORMED, "the Idempotency-Key is empty");
-	if (key.len > KEY_MAX_BYTES)
-		return err_set(err, ERR_MALFORMED,
-			       "the Idempotency-Key has %zu bytes, at most %d are accepted",
-			       key.len, KEY_MAX_BYTES);
-	*out = key;
-	return true;
-}
-
 static void
 add_i64(struct sha256 *hash, int64_t value)
 {
@@ -229,7 +206,7 @@ submit_begin(struct call *call, const char *type, const void *payload, struct su
 	submit->idem_hash[0] = submit->fingerprint[0] = '\0';
 	if (!submit->type || !job_queue_find(str_of(submit->type->queue), 0, &submit->queue))
 		return err_set(err, ERR_INTERNAL, "no queue takes jobs of type '%s'", type);
-	if (!idempotency_key(call, &key, err))
+	if (!call_idempotency_key(call, &key, err))
 		return false;
 	if (key.len) {
 		if (!hash_key(call, payload, key, submit, err) || !find_earlier(call, submit, err))

@@ -274,6 +274,11 @@ read_head(struct http_conn *conn)
 			send_problem(conn, 400, ERR_MALFORMED, "a line that does not end in CRLF");
 			return false;
 		}
+		if (scan == HTTP_HEAD_DONE && conn->head_len == 2) {
+			skip_empty_lines(conn); /* its CR and LF came apart */
+			scanned = 0;
+			continue;
+		}
 		if (scan == HTTP_HEAD_DONE && conn->head_len <= max)
 			return true;
 		if (scan == HTTP_HEAD_DONE || conn->len >= max) {

@@ -148,6 +148,9 @@ redis_url_parse(struct str url, struct redis_url *out, struct err *err)
 	struct redis_url parsed = { 0 };
 	bool ok;
 
+	for (size_t i = 0; i < url.len; i++)
+		if ((unsigned char)url.ptr[i] < 0x20 || url.ptr[i] == 0x7f)
+			return refuse(err, "it holds a control character");
 	if (url.len == 0)
 		url = STR("redis://127.0.0.1:6379/0");
 	if (str_starts(url, "redis://"))

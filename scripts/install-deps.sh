@@ -1,15 +1,16 @@
 #!/usr/bin/env bash
-# install-deps.sh [run|test]: installs the Debian packages that are missing (Debian 12 and 13), and nothing when none is.
+# install-deps.sh [run|test|fuzz]: installs the Debian packages that are missing (Debian 12 and 13), and nothing when none is.
 #   run   to build and to run (the default)
 #   test  also to test: cmocka, clang, and the tools of tests/check
+#   fuzz  also for scripts/fuzz.sh: the sanitizers and libFuzzer of clang
 # Needs root or sudo only when something is missing.
 set -euo pipefail
 
 mode=${1:-run}
 case $mode in
-run | test) ;;
+run | test | fuzz) ;;
 *)
-	echo "usage: $0 [run|test]" >&2
+	echo "usage: $0 [run|test|fuzz]" >&2
 	exit 2
 	;;
 esac
@@ -18,7 +19,8 @@ esac
 run_packages="cmake ninja-build gcc libc6-dev pkg-config ca-certificates
 	libhiredis-dev libcurl4-openssl-dev libmsgpack-dev|libmsgpack-c-dev libcivetweb-dev libyaml-dev libjansson-dev
 	libsqlite3-dev libssl-dev libxml2-dev libzstd-dev redis-server redis-tools"
-test_packages="libcmocka-dev clang clang-format-14|clang-format universal-ctags python3 procps"
+test_packages="libcmocka-dev clang clang-format-14|clang-format clang-tidy cppcheck shellcheck universal-ctags python3 procps"
+fuzz_packages="libclang-rt-dev|libclang-rt-19-dev"
 
 is_installed() {
 	[ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]
@@ -33,6 +35,8 @@ is_satisfied() {
 	case $1 in
 	pkg-config) is_installed pkgconf ;;
 	clang) [[ $'\n'$(compgen -c clang-) =~ $'\n'clang-[0-9]+ ]] ;;
+	clang-tidy) [[ $'\n'$(compgen -c clang-tidy-) =~ $'\n'clang-tidy-[0-9]+ ]] ;;
+	libclang-rt-*) [[ $(dpkg-query -W -f '${Package} ' 'libclang-rt-*-dev' 2>/dev/null) ]] ;;
 	*) return 1 ;;
 	esac
 }
@@ -53,6 +57,7 @@ candidate() {
 
 packages=$run_packages
 [ "$mode" = run ] || packages+=" $test_packages"
+[ "$mode" != fuzz ] || packages+=" $fuzz_packages"
 missing=()
 for package in $packages; do
 	is_satisfied "$package" || missing+=("$package")

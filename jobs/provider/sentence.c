@@ -200,7 +200,7 @@ read_piece(struct str text, size_t start, struct sentence *out)
 	for (; at < text.len; at++) {
 		size_t end = stop_end(text, start, at);
 
-		if (end > 0) {
+		if (end > 0 && end - start <= SENTENCE_MAX_BYTES) { /* stops may go on for long */
 			out->end = end;
 			out->full = true;
 			return;

@@ -5,12 +5,17 @@
  * Numbers that name a source stay and count; others are taken out, and when none is left the mark goes, with the
  * blank before it. Not marks, and left alone: longer numbers ([2024]), anything else in brackets, a link's text
  * ([1](...)), and what stands in code between equal runs of backquotes (a[1] is no citation there).
+ *
+ * What is left after taking a mark out may be a new one ("[1[99]]" becomes "[1]"), so passes follow until one takes
+ * nothing out: every mark in the result has been counted. Nesting alone makes more than two passes; a text that needs
+ * PASSES_MAX of them is no answer of anybody, and loses all its brackets.
  */
 #include "jobs/step/cite.h"
 
 #include <string.h>
 
 #define DIGITS_MAX 3
+#define PASSES_MAX 16
 #define RUN_LENGTHS 8 /* longer runs of backquotes open no code */
 
 struct reader {
@@ -163,16 +168,16 @@ take_mark(struct reader *reader, size_t start, size_t len)
 	reader->copied = start + len;
 }
 
-bool
-cite_answer(struct str answer, size_t source_count, struct arena *arena, struct cite_check *out)
+/* One pass over check->text into `to`; the marks taken out. */
+static size_t
+take_marks(struct cite_check *check, size_t source_count, char *to)
 {
-	struct cite_check check = { .text = answer };
-	struct reader reader = { .answer = answer, .source_count = source_count, .out = &check };
+	struct str answer = check->text;
+	struct reader reader = {
+		.answer = answer, .source_count = source_count, .out = check, .to = to
+	};
+	size_t before = check->removed;
 
-	check.used = arena_array(arena, source_count + 1, sizeof(*check.used));
-	reader.to = arena_alloc(arena, answer.len + 1);
-	if (!check.used || !reader.to)
-		return false;
 	for (size_t at = 0, len = 1; at < answer.len; at += len) {
 		len = 1;
 		if (answer.ptr[at] == '`') {
@@ -182,9 +187,47 @@ cite_answer(struct str answer, size_t source_count, struct arena *arena, struct 
 			take_mark(&reader, at, len);
 		}
 	}
-	if (check.removed > 0) {
+	if (check->removed > before) {
 		copy_until(&reader, answer.len);
-		check.text = str_make(reader.to, reader.len);
+		check->text = str_make(to, reader.len);
+	}
+	return check->removed - before;
+}
+
+static void
+drop_brackets(struct cite_check *check, char *to)
+{
+	size_t len = 0;
+
+	for (size_t i = 0; i < check->text.len; i++)
+		if (check->text.ptr[i] != '[')
+			to[len++] = check->text.ptr[i];
+	check->text = str_make(to, len);
+}
+
+bool
+cite_answer(struct str answer, size_t source_count, struct arena *arena, struct cite_check *out)
+{
+	struct cite_check check = { .text = answer };
+	char *to = arena_alloc(arena, answer.len + 1);
+	char *other = NULL;
+
+	check.used = arena_array(arena, source_count + 1, sizeof(*check.used));
+	if (!check.used || !to)
+		return false;
+	for (int pass = 1; take_marks(&check, source_count, to) > 0; pass++) {
+		char *read = to; /* the next pass reads it */
+
+		if (!other)
+			other = arena_alloc(arena, answer.len + 1);
+		if (!other)
+			return false;
+		to = other;
+		other = read;
+		memset(check.used, 0, source_count * sizeof(*check.used));
+		check.used_count = 0;
+		if (pass == PASSES_MAX)
+			drop_brackets(&check, to);
 	}
 	*out = check;
 	return true;

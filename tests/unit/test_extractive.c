@@ -352,6 +352,22 @@ sentences(void **state)
 }
 
 static void
+stops_without_end(void **state)
+{
+	AUTO(buf) struct buf text = BUF_INIT(MIB);
+	struct sentence piece;
+	size_t count = 0;
+
+	(void)state;
+	buf_add_str(&text, "Well");
+	for (int i = 0; i < 2000; i++)
+		buf_add_char(&text, '.');
+	for (size_t at = 0; sentence_next(str_make(text.data, text.len), &at, &piece); count++)
+		assert_true(piece.end - piece.start <= SENTENCE_MAX_BYTES);
+	assert_int_equal(count, (text.len + SENTENCE_MAX_BYTES - 1) / SENTENCE_MAX_BYTES);
+}
+
+static void
 sentences_are_bounded(void **state)
 {
 	(void)state;
@@ -392,6 +408,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(stops_when_told, open_all, close_all),
 		cmocka_unit_test_setup_teardown(random_and_large_sources, open_all, close_all),
 		cmocka_unit_test(sentences),
+		cmocka_unit_test(stops_without_end),
 		cmocka_unit_test(sentences_are_bounded),
 	};
 

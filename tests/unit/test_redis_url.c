@@ -67,6 +67,8 @@ static void
 refused(void **state)
 {
 	static const char *const bad[] = {
+		"redis://a\tb",
+		"unix:///run/\x7f",
 		"http://h",
 		"rediss://h",
 		"redis://",
