@@ -339,20 +339,34 @@ call_idempotency_key(const struct call *call, struct str *out, struct err *err)
 	return true;
 }
 
-bool
-call_none_match(const struct call *call, const char *etag, bool *out_present)
+/* Is the entity tag in this header's list? Strong: a weak tag is not the same. */
+static bool
+lists_tag(const struct call *call, const char *name, const char *etag, bool strong,
+	  bool *out_present)
 {
 	struct str header, item;
 
-	*out_present = http_header(call->http, "If-None-Match", &header);
+	*out_present = http_header(call->http, name, &header);
 	if (!*out_present)
 		return false;
 	while (str_split(&header, ',', &item)) {
 		item = str_trim(item);
-		if (str_starts(item, "W/"))
+		if (!strong && str_starts(item, "W/"))
 			item = str_sub(item, 2, item.len);
 		if (str_eq_c(item, etag) || str_eq_c(item, "*"))
 			return true;
 	}
 	return false;
+}
+
+bool
+call_none_match(const struct call *call, const char *etag, bool *out_present)
+{
+	return lists_tag(call, "If-None-Match", etag, false, out_present);
+}
+
+bool
+call_if_match(const struct call *call, const char *etag, bool *out_present)
+{
+	return lists_tag(call, "If-Match", etag, true, out_present);
 }

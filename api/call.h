@@ -89,5 +89,7 @@ bool call_idempotency_key(const struct call *call, struct str *out, struct err *
 
 /* Does If-None-Match hold this entity tag (with quotes)? *out_present: the header was sent at all. */
 bool call_none_match(const struct call *call, const char *etag, bool *out_present);
+/* Does If-Match hold it? *out_present as above. */
+bool call_if_match(const struct call *call, const char *etag, bool *out_present);
 
 #endif

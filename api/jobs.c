@@ -141,6 +141,23 @@ jobs_retry(struct call *call, struct err *err)
 	return true;
 }
 
+/* With If-Match only the record that the client has seen. */
+static bool
+forget_as_seen(const struct call *call, struct redis *redis, const struct job *job, struct err *err)
+{
+	char etag[REPLY_ETAG_BYTES];
+	bool conditional, same;
+
+	reply_job_etag(etag, job);
+	same = call_if_match(call, etag, &conditional);
+	if (!conditional)
+		return queue_forget(redis, str_of(job->id), err);
+	if (!same)
+		return err_set(err, ERR_PRECONDITION, "job '%s' is at version %lld", job->id,
+			       (long long)job->version);
+	return queue_forget_version(redis, str_of(job->id), job->version, err);
+}
+
 bool
 jobs_delete(struct call *call, struct err *err)
 {
@@ -152,7 +169,7 @@ jobs_delete(struct call *call, struct err *err)
 	    !shared_job_to_change(call, call->params[0], &job, err) ||
 	    !call_redis(call, &redis, err))
 		return false;
-	if (!queue_forget(redis, call->params[0], err))
+	if (!forget_as_seen(call, redis, &job, err))
 		return not_found_as_job(call->params[0], err);
 	release_seq(redis, &job);
 	reply_start(call, 204);

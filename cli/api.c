@@ -203,6 +203,8 @@ send_once(struct api *api, const struct api_call *call, struct err *err)
 		add_header(&headers, "Idempotency-Key: %s", call->idempotency_key);
 	if (call->if_none_match)
 		add_header(&headers, "If-None-Match: %s", call->if_none_match);
+	if (call->if_match)
+		add_header(&headers, "If-Match: %s", call->if_match);
 	if (call->prefer_wait_s > 0)
 		add_header(&headers, "Prefer: wait=%d", call->prefer_wait_s);
 
@@ -228,7 +230,7 @@ static bool
 may_repeat(const struct api_call *call, const struct err *err)
 {
 	bool safe = strcmp(call->method, "GET") == 0 || strcmp(call->method, "DELETE") == 0 ||
-		    call->idempotency_key;
+		    call->idempotency_key || call->repeatable;
 
 	if (err->code == ERR_CANCELLED)
 		return false;

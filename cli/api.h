@@ -3,7 +3,7 @@
  *
  * A struct api belongs to one thread. Calls honour Retry-After; what may be repeated is repeated until
  * retry_ms have passed: refused connections, 429, 502, 503, 504, and anything else only when the call is
- * safe to repeat (GET, DELETE, or one with an Idempotency-Key).
+ * safe to repeat (GET, DELETE, one with an Idempotency-Key, or one marked repeatable).
  */
 #ifndef RAG_CLI_API_H
 #define RAG_CLI_API_H
@@ -45,6 +45,8 @@ struct api_call {
 	const char *content_type;    /* NULL: application/json when there is a body */
 	const char *idempotency_key; /* NULL = none */
 	const char *if_none_match;   /* an ETag; NULL = none */
+	const char *if_match;	     /* the same */
+	bool repeatable;	     /* a POST that changes nothing the second time */
 	int prefer_wait_s;	     /* 0 = none */
 	int timeout_ms;		     /* 0 = 30 s, and prefer_wait_s more */
 };

@@ -45,6 +45,9 @@ struct cli_options {
 	bool force, no_wait, no_uri, no_generate, explain, rerank, yes, result;
 	int64_t resamples, seed;
 	bool keep;
+	/* of dead jobs */
+	const char *error, *older_than;
+	bool all;
 	struct cli_list include, exclude;
 };
 
@@ -95,7 +98,10 @@ int cli_jobs_retry(struct cli *cli);
 int cli_queues_list(struct cli *cli);
 int cli_queues_pause(struct cli *cli);
 int cli_queues_resume(struct cli *cli);
-int cli_queues_dead(struct cli *cli);
+int cli_dead_list(struct cli *cli);
+int cli_dead_show(struct cli *cli);
+int cli_dead_retry(struct cli *cli);
+int cli_dead_purge(struct cli *cli);
 int cli_collections_list(struct cli *cli);
 int cli_collections_create(struct cli *cli);
 int cli_collections_show(struct cli *cli);

@@ -17,35 +17,6 @@
 
 #define NAME_MAX_BYTES ((size_t)16384)
 
-/* ---- reasons ---- */
-
-void
-reasons_add(struct reasons *reasons, const char *text, const char *example)
-{
-	reasons->total++;
-	for (size_t i = 0; i < reasons->count; i++) {
-		if (strcmp(reasons->rows[i].text, text) == 0) {
-			reasons->rows[i].count++;
-			return;
-		}
-	}
-	if (reasons->count == REASONS_MAX)
-		return;
-	reasons->rows[reasons->count++] = (struct reason){ .text = mem_strdup(text),
-							   .example = mem_strdup(example),
-							   .count = 1 };
-}
-
-void
-reasons_release(struct reasons *reasons)
-{
-	for (size_t i = 0; i < reasons->count; i++) {
-		mem_free(reasons->rows[i].text);
-		mem_free(reasons->rows[i].example);
-	}
-	*reasons = (struct reasons){ .count = 0 };
-}
-
 /* ---- names ---- */
 
 static const char *

@@ -12,27 +12,13 @@
 #include <stdint.h>
 
 #include "cli/cli.h"
+#include "cli/reasons.h"
 #include "common/base/err.h"
 #include "common/base/str.h"
 #include "common/sha256.h"
 
 #define FILES_MAX_DEPTH 64
 #define FILES_ID_MAX_BYTES 256 /* the engine's limit */
-
-/* Why files were left out or failed: how often, and one example each. */
-#define REASONS_MAX 12
-
-struct reasons {
-	struct reason {
-		char *text, *example; /* owned */
-		int64_t count;
-	} rows[REASONS_MAX];
-	size_t count;
-	int64_t total; /* those beyond REASONS_MAX different texts included */
-};
-
-void reasons_add(struct reasons *reasons, const char *text, const char *example);
-void reasons_release(struct reasons *reasons);
 
 struct file {
 	char *path;			   /* absolute; owned */

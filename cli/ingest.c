@@ -562,23 +562,6 @@ add_part(struct buf *out, int64_t count, const char *what)
 }
 
 static void
-print_reasons(FILE *out, const char *what, const struct reasons *reasons)
-{
-	int64_t shown = 0;
-
-	for (size_t i = 0; i < reasons->count; i++) {
-		const struct reason *row = &reasons->rows[i];
-
-		(void)fprintf(out, "  %s: %s: %lld (%s%s)\n", what, row->text,
-			      (long long)row->count, row->count > 1 ? "first: " : "", row->example);
-		shown += row->count;
-	}
-	if (shown < reasons->total)
-		(void)fprintf(out, "  %s: for other reasons: %lld\n", what,
-			      (long long)(reasons->total - shown));
-}
-
-static void
 print_summary(struct ingest *in, int64_t took_ms)
 {
 	AUTO(buf) struct buf line = BUF_INIT(1024);
@@ -592,26 +575,12 @@ print_summary(struct ingest *in, int64_t took_ms)
 		add_part(&line, open, "not finished");
 	buf_printf(&line, " in %.1f s", (double)took_ms / 1000);
 	(void)fprintf(in->cli->out, "%s\n", line.data);
-	print_reasons(in->cli->out, "skipped", &in->files.skipped);
-	print_reasons(in->cli->out, "failed", &in->failed);
+	reasons_print(in->cli->out, "skipped", &in->files.skipped);
+	reasons_print(in->cli->out, "failed", &in->failed);
 	if (open > 0)
 		(void)fputs(
 			"Run the same command again to go on: what is done is not sent again.\n",
 			in->cli->out);
-}
-
-static void
-write_reasons(struct jw *w, const char *key, const struct reasons *reasons)
-{
-	jw_karr(w, key);
-	for (size_t i = 0; i < reasons->count; i++) {
-		jw_obj(w);
-		jw_kcstr(w, "reason", reasons->rows[i].text);
-		jw_kint(w, "count", reasons->rows[i].count);
-		jw_kcstr(w, "example", reasons->rows[i].example);
-		jw_end(w);
-	}
-	jw_end(w);
 }
 
 static void
@@ -628,8 +597,8 @@ print_json_summary(struct ingest *in, int64_t took_ms)
 	jw_kint(&w, "failed", in->failed.total);
 	jw_kint(&w, "not_finished", not_finished(in));
 	jw_kint(&w, "took_ms", took_ms);
-	write_reasons(&w, "skipped_reasons", &in->files.skipped);
-	write_reasons(&w, "failed_reasons", &in->failed);
+	reasons_write(&w, "skipped_reasons", &in->files.skipped);
+	reasons_write(&w, "failed_reasons", &in->failed);
 	jw_end(&w);
 	(void)fprintf(in->cli->out, "%s\n", text.data);
 }

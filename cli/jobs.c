@@ -81,20 +81,10 @@ cli_jobs_list(struct cli *cli)
 	api_add_param(&path, "status", options->status);
 	api_add_param(&path, "queue", options->queue);
 	api_add_param(&path, "type", options->job_type);
+	api_add_param(&path, "error", options->error);
 	if (options->collection != cli_default_collection)
 		api_add_param(&path, "collection", options->collection);
 	return list_jobs(cli, path.data, "no jobs");
-}
-
-int
-cli_queues_dead(struct cli *cli)
-{
-	AUTO(buf) struct buf path = BUF_INIT(8192);
-
-	buf_add_str(&path, "/api/v1/queues/");
-	api_add_encoded(&path, str_of(cli->args[0]));
-	buf_add_str(&path, "/dead");
-	return list_jobs(cli, path.data, "no failed jobs");
 }
 
 int

@@ -99,6 +99,25 @@ show_json(struct cli *cli, const struct js *value)
 }
 
 void
+show_json_item(struct cli *cli, const struct js *item, bool first)
+{
+	AUTO(buf) struct buf text = BUF_INIT(2 * API_MAX_REPLY_BYTES);
+
+	js_write(item, &text);
+	(void)fprintf(cli->out, "%s%s", first ? "[" : ",\n", text.data);
+}
+
+void
+show_pair(struct cli *cli, const char *name, struct str value)
+{
+	AUTO(buf) struct buf line = BUF_INIT(API_MAX_REPLY_BYTES);
+
+	text_add_line(&line, value);
+	if (line.len > 0)
+		(void)fprintf(cli->out, "%-12s %s\n", name, line.data);
+}
+
+void
 show_status(struct cli *cli, struct str status)
 {
 	AUTO(buf) struct buf word = BUF_INIT(1024);
@@ -143,12 +162,7 @@ print_item(void *user, const struct js *item)
 		printing->list->row(&printing->table, item);
 		return true;
 	}
-	(void)fputs(printing->count > 1 ? ",\n" : "", printing->cli->out);
-
-	AUTO(buf) struct buf text = BUF_INIT(2 * API_MAX_REPLY_BYTES);
-
-	js_write(item, &text);
-	(void)fputs(text.data, printing->cli->out);
+	show_json_item(printing->cli, item, printing->count == 1);
 	return true;
 }
 
@@ -160,14 +174,12 @@ run_list(struct printing *printing, struct err *err)
 
 	if (!api_open(&api, cli, err))
 		return false;
-	if (cli->options.json)
-		(void)fputs("[", cli->out);
 
 	bool ok = api_each(&api, printing->list->path, printing->list->limit, print_item, printing,
 			   err);
 
-	if (cli->options.json)
-		(void)fputs("]\n", cli->out);
+	if (cli->options.json && (ok || printing->count > 0))
+		(void)fputs(printing->count > 0 ? "]\n" : "[]\n", cli->out);
 	else if (ok && printing->count > 0)
 		text_table_print(&printing->table, show_columns(cli), cli->out);
 	else if (ok && !cli->options.quiet)

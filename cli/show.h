@@ -27,6 +27,11 @@ void show_record(struct cli *cli, const struct js *object);
 /* The value as one line of JSON. */
 void show_json(struct cli *cli, const struct js *value);
 
+/* "name        value"; nothing when the value is empty. */
+void show_pair(struct cli *cli, const char *name, struct str value);
+/* One item of an array in JSON; the caller prints the "]" at the end ("[]" when there was none). */
+void show_json_item(struct cli *cli, const struct js *item, bool first);
+
 /* A word in its colour (green succeeded, red failed ...) when cli->color; for lines, not for tables. */
 void show_status(struct cli *cli, struct str status);
 void show_heading(struct cli *cli, const char *text);

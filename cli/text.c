@@ -242,6 +242,26 @@ text_add_age(struct buf *out, int64_t seconds)
 		buf_printf(out, "%lldd", s / 86400);
 }
 
+bool
+text_parse_age(struct str text, int64_t *out_seconds)
+{
+	static const struct {
+		char letter;
+		int64_t seconds;
+	} units[] = { { 's', 1 }, { 'm', 60 }, { 'h', 3600 }, { 'd', 86400 }, { 'w', 604800 } };
+	int64_t count = 0;
+
+	for (size_t i = 0; text.len > 0 && i < ARRAY_SIZE(units); i++) {
+		if (text.ptr[text.len - 1] != units[i].letter)
+			continue;
+		if (!str_to_i64(str_sub(text, 0, text.len - 1), 1, 1000000, &count))
+			return false;
+		*out_seconds = count * units[i].seconds;
+		return true;
+	}
+	return false;
+}
+
 /* ---- tables ---- */
 
 void

@@ -36,6 +36,8 @@ void text_add_count(struct buf *out, int64_t value);
 void text_add_duration(struct buf *out, int64_t seconds);
 /* "3s", "5m", "2h", "4d" */
 void text_add_age(struct buf *out, int64_t seconds);
+/* The same the other way round: "90s", "30m", "12h", "7d", "2w"; false when it is none, or of no time at all. */
+bool text_parse_age(struct str text, int64_t *out_seconds);
 
 /* A table: cells are added row by row; printing makes the columns as wide as they need to be, and cuts
  * the one marked `flexible` so that a row fits `columns` (0 = no limit). */

@@ -847,8 +847,8 @@ queue_retry_dead(struct redis *redis, struct str job_id, struct job *out, struct
 	return true;
 }
 
-bool
-queue_forget(struct redis *redis, struct str job_id, struct err *err)
+static bool
+forget(struct redis *redis, struct str job_id, int64_t version, struct err *err)
 {
 	AUTO_PTR(reply_free) struct reply *reply = NULL;
 	struct key stat, done, dead;
@@ -872,6 +872,7 @@ queue_forget(struct redis *redis, struct str job_id, struct err *err)
 	arg_key(&cmd, &dead);
 	redis_arg(&cmd, job_id);
 	redis_arg_c(&cmd, KEYS_CHANNEL);
+	redis_arg_i64(&cmd, version);
 	if (!redis_run_script(redis, &cmd, &script_forget, &reply, err) ||
 	    !queue_verdict(reply, "forget", &verdict, err))
 		return err_wrap(err, "forget");
@@ -881,7 +882,23 @@ queue_forget(struct redis *redis, struct str job_id, struct err *err)
 		return err_set(err, ERR_NOT_FINAL,
 			       "cannot forget job '" STR_FMT "': it is not final, cancel it first",
 			       STR_ARG(job_id));
+	if (str_eq_c(verdict, "CHANGED"))
+		return err_set(err, ERR_PRECONDITION,
+			       "cannot forget job '" STR_FMT "': its record has changed",
+			       STR_ARG(job_id));
 	return true;
+}
+
+bool
+queue_forget(struct redis *redis, struct str job_id, struct err *err)
+{
+	return forget(redis, job_id, 0, err);
+}
+
+bool
+queue_forget_version(struct redis *redis, struct str job_id, int64_t version, struct err *err)
+{
+	return forget(redis, job_id, version, err);
 }
 
 bool

@@ -179,6 +179,8 @@ bool queue_cancel(struct redis *redis, struct str job_id, const struct queue_kee
 bool queue_retry_dead(struct redis *redis, struct str job_id, struct job *out, struct err *err);
 /* Forgets a final job: record, payload, result. ERR_NOT_FINAL otherwise. */
 bool queue_forget(struct redis *redis, struct str job_id, struct err *err);
+/* The same, if the record is still at this version; else ERR_PRECONDITION. */
+bool queue_forget_version(struct redis *redis, struct str job_id, int64_t version, struct err *err);
 
 bool queue_pause(struct redis *redis, struct queue_ref queue, bool paused, struct err *err);
 bool queue_is_paused(struct redis *redis, struct queue_ref queue, bool *out, struct err *err);

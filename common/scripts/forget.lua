@@ -1,12 +1,13 @@
 -- forget: removes the record of one final job.
 -- KEYS  job payload result stat done dead
--- ARGV  id channel
--- Reply 'OK' | 'NONE' | 'CONFLICT' (not final)
+-- ARGV  id channel version (of the record as it must be; '0' = any)
+-- Reply 'OK' | 'NONE' | 'CONFLICT' (not final) | 'CHANGED' (another version)
 -- Repeated: NONE. Out of memory: ZREM and DEL are allowed.
 local f = redis.call('HMGET', KEYS[1], 'status', 'in_bytes', 'out_bytes', 'version')
 local status = f[1]
 if not status then return 'NONE' end
 if status ~= 'succeeded' and status ~= 'failed' and status ~= 'cancelled' and status ~= 'expired' then return 'CONFLICT' end
+if ARGV[3] ~= '0' and ARGV[3] ~= f[4] then return 'CHANGED' end
 redis.call('ZREM', KEYS[5], ARGV[1])
 redis.call('ZREM', KEYS[6], ARGV[1])
 redis.call('DEL', KEYS[1], KEYS[2], KEYS[3])

@@ -853,6 +853,17 @@ test_failed_and_retry(void **state)
 }
 
 static void
+forget_if(const char *id, const char *tags, int status, struct answer *out)
+{
+	char path[256], header[128];
+
+	snprintf(path, sizeof(path), V1 "/jobs/%s", id);
+	snprintf(header, sizeof(header), "If-Match: %s", tags);
+	ask(api, out, "DELETE", path, NULL, header);
+	assert_int_equal(out->status, status);
+}
+
+static void
 test_forget(void **state)
 {
 	(void)state;
@@ -863,6 +874,16 @@ test_forget(void **state)
 	ask_job(&answer, "DELETE", id, "");
 	check_problem(&answer, 409, "NOT_FINAL", "");
 	answer_release(&answer);
+	ask_job(&answer, "POST", id, ":cancel");
+	answer_release(&answer);
+	forget_if(id, "\"v1\"", 412, &answer);
+	check_problem(&answer, 412, "PRECONDITION_FAILED", "");
+	answer_release(&answer);
+	forget_if(id, "W/\"v2\"", 412, &answer); /* weak tags do not count */
+	answer_release(&answer);
+	forget_if(id, "\"v9\", \"v2\"", 204, &answer);
+	answer_release(&answer);
+	submit_query(id);
 	ask_job(&answer, "POST", id, ":cancel");
 	answer_release(&answer);
 	ask_job(&answer, "DELETE", id, "");

@@ -1340,6 +1340,29 @@ redis_restarts(void **state)
 	CHECK();
 }
 
+/* Only the record that the caller has seen is forgotten. */
+static void
+forgetting_a_version(void **state)
+{
+	struct queue_lease lease;
+	struct err err = ERR_INIT;
+	struct job job;
+	int64_t seen;
+
+	(void)state;
+	kit_make(KIT_FAILED, 0, &lease);
+	seen = kit_job(lease.job_id).version;
+	MUST(queue_retry_dead(kit, str_of(lease.job_id), &job, e));
+	assert_true(kit_take("w", &lease));
+	settle(&lease, SETTLE_SUCCEED, 0, JOB_SUCCEEDED);
+	assert_false(queue_forget_version(kit, str_of(lease.job_id), seen, &err));
+	assert_int_equal(err.code, ERR_PRECONDITION);
+	CHECK();
+	MUST(queue_forget_version(kit, str_of(lease.job_id), kit_job(lease.job_id).version, e));
+	assert_false(kit_exists(lease.job_id));
+	CHECK();
+}
+
 #define TEST(name) cmocka_unit_test_setup(name, kit_clear)
 
 int
@@ -1376,6 +1399,7 @@ main(void)
 		TEST(retention_by_bytes_passes_cancelled),
 		TEST(results_expire),
 		TEST(unknown_ids),
+		TEST(forgetting_a_version),
 		TEST(figures),
 		TEST(lists),
 		TEST(lists_while_jobs_move),

@@ -416,6 +416,166 @@ follows_jobs(void **state)
 	check_has(f->err, "ragctl: no such job [request req_1]\n");
 }
 
+/* All seven documents end as dead jobs. */
+static void
+make_dead(struct fixture *f)
+{
+	fake_api_set_poison(f->api, "page");
+	check_code(f, run(f, "ingest", ".", "-j", "1", NULL), CLI_FAILED);
+	fake_api_set_poison(f->api, "");
+}
+
+static int
+lines(const char *text)
+{
+	int count = 0;
+
+	for (; *text; text++)
+		count += *text == '\n';
+	return count;
+}
+
+static void
+shows_dead_jobs(void **state)
+{
+	struct fixture *f = *state;
+
+	check_code(f, run(f, "dead", NULL), CLI_OK);
+	assert_string_equal(f->out, "");
+	assert_string_equal(f->err, "no dead jobs\n");
+	check_code(f, run(f, "dead", "list", "--json", NULL), CLI_OK);
+	assert_string_equal(f->out, "[]\n");
+	make_dead(f);
+	check_code(f, run(f, "dead", NULL), CLI_OK);
+	assert_int_equal(lines(f->out), 8); /* three pages */
+	check_has(f->out, "JOB         TYPE    COLLECTION  AGE");
+	check_has(f->out, "EMPTY_TEXT");
+	check_code(f, run(f, "dead", "-n", "4", "--json", NULL), CLI_OK);
+
+	struct js *list = NULL;
+	struct err err = ERR_INIT;
+
+	assert_true(js_parse(str_of(f->out), &list, &err));
+	assert_int_equal(js_len(list), 4);
+	js_free(list);
+
+	check_code(f,
+		   run(f, "dead", "list", "--queue", "ingest", "--error", "EMPTY_TEXT",
+		       "--job-type", "ingest", "-c", "default", "--older-than", "1h", NULL),
+		   CLI_OK);
+	assert_int_equal(lines(f->out), 8);
+
+	char *log = fake_api_log(f->api);
+
+	check_has(log, "GET /api/v1/jobs?status=failed&queue=ingest&type=ingest&error=EMPTY_TEXT&"
+		       "collection=default&page_size=1000 ");
+	mem_free(log);
+	check_code(f, run(f, "dead", "--older-than", "9999w", NULL), CLI_OK);
+	assert_string_equal(f->out, "");
+	check_code(f, run(f, "dead", "--older-than", "soon", NULL), CLI_USAGE);
+
+	check_code(f, run(f, "dead", "show", "ingest-0-1", NULL), CLI_OK);
+	check_has(f->out, "error        EMPTY_TEXT\n             document yields no text\n");
+	check_has(f->out, "worker       host/1/0\n");
+	check_has(f->out, "failures     1 of 5");
+	check_code(f, run(f, "dead", "show", "ingest-0-99", NULL), CLI_NOT_FOUND);
+}
+
+static bool
+say_yes(void *user, const char *question)
+{
+	(void)user;
+	assert_string_equal(question, "Purge 5 dead jobs?");
+	return true;
+}
+
+static bool
+refuse(void *user, const char *question)
+{
+	(void)user;
+	(void)question;
+	return false;
+}
+
+static void
+retries_dead_jobs(void **state)
+{
+	struct fixture *f = *state;
+
+	make_dead(f);
+	check_code(f, run(f, "dead", "retry", NULL), CLI_USAGE);
+	check_has(f->err, "which jobs to retry?");
+	check_code(f, run(f, "dead", "retry", "ingest-0-1", "--all", NULL), CLI_USAGE);
+	check_code(f, run(f, "dead", "retry", "--all", NULL), CLI_USAGE);
+	check_has(f->err, "nobody to ask: 'Retry 7 dead jobs?'");
+	f->ask = refuse;
+	check_code(f, run(f, "dead", "retry", "--all", NULL), CLI_FAILED);
+	assert_string_equal(f->err, "nothing done\n");
+	assert_int_equal(fake_api_dead(f->api), 7);
+
+	/* one by its id is not asked about; it is not dead a second time */
+	check_code(f, run(f, "dead", "retry", "ingest-0-1", NULL), CLI_OK);
+	assert_string_equal(f->out, "1 retried\n");
+	check_code(f, run(f, "dead", "retry", "ingest-0-1", NULL), CLI_REFUSED);
+	check_has(f->err, "job 'ingest-0-1' is not dead, it is succeeded");
+
+	/* faults: a lost answer, a server that asks to wait, one that fails */
+	fake_api_fault(f->api, &(struct fake_fault){ "ingest-0-2:retry", 502, 1, -1, true });
+	fake_api_fault(f->api, &(struct fake_fault){ "ingest-0-3:retry", 429, 2, 0, false });
+	fake_api_fault(f->api, &(struct fake_fault){ "ingest-0-4:retry", 500, 9, -1, false });
+	fake_api_fault(f->api, &(struct fake_fault){ "ingest-0-5:retry", 410, 9, -1, false });
+	check_code(f, run(f, "dead", "retry", "--error", "EMPTY_TEXT", "-y", "-j", "1", NULL),
+		   CLI_FAILED);
+	assert_string_equal(f->out, "3 retried, 1 not dead any more, 2 failed\n"
+				    "  failed: scripted fault [request req_1]: 2 (first: "
+				    "ingest-0-4)\n");
+	assert_int_equal(fake_api_dead(f->api), 2);
+}
+
+static void
+stops_when_all_would_fail(void **state)
+{
+	struct fixture *f = *state;
+
+	make_dead(f);
+	fake_api_fault(f->api, &(struct fake_fault){ ":retry", 503, 100, -1, false });
+	check_code(f, run(f, "dead", "retry", "--all", "--yes", "--retry", "0", "-j", "1", NULL),
+		   CLI_UNREACHABLE);
+	assert_string_equal(f->out, "0 retried, 7 not reached\n"
+				    "Run the same command again to go on with the rest.\n");
+	fake_api_fault(f->api, &(struct fake_fault){ "DELETE ", 403, 100, -1, false });
+	check_code(f, run(f, "dead", "purge", "--all", "--yes", "-j", "3", "--json", NULL),
+		   CLI_REFUSED);
+	assert_string_equal(f->out,
+			    "{\"chosen\":7,\"purged\":0,\"not_dead_any_more\":0,\"failed\":0,"
+			    "\"not_reached\":7,\"failed_reasons\":[]}\n");
+	assert_int_equal(fake_api_dead(f->api), 7);
+}
+
+static void
+purges_dead_jobs(void **state)
+{
+	struct fixture *f = *state;
+
+	make_dead(f);
+	check_code(f, run(f, "dead", "purge", "--all", "--older-than", "9999w", NULL), CLI_OK);
+	assert_string_equal(f->out, "0 purged\n");
+	check_code(f, run(f, "dead", "purge", "ingest-0-0", NULL), CLI_OK);
+	assert_int_equal(fake_api_dead(f->api), 6);
+	check_code(f, run(f, "dead", "purge", "ingest-0-0", NULL), CLI_NOT_FOUND);
+	check_code(f, run(f, "dead", "retry", "ingest-0-1", NULL), CLI_OK);
+	check_code(f, run(f, "jobs", "watch", "ingest-0-1", NULL), CLI_OK);
+	check_code(f, run(f, "dead", "purge", "ingest-0-1", NULL), CLI_REFUSED);
+
+	/* what somebody retried between list and purge is left alone */
+	fake_api_retry_before_delete(f->api, 2);
+	f->ask = say_yes;
+	check_code(f, run(f, "dead", "purge", "--older-than", "7d", NULL), CLI_OK);
+	assert_string_equal(f->out, "4 purged, 1 not dead any more\n");
+	assert_int_equal(fake_api_dead(f->api), 0);
+	check_code(f, run(f, "jobs", "show", "ingest-0-2", NULL), CLI_OK);
+}
+
 static bool
 say_no(void *user, const char *question)
 {
@@ -511,6 +671,10 @@ main(void)
 		TEST(answers_questions),
 		TEST(waits_for_a_slow_answer),
 		TEST(follows_jobs),
+		TEST(shows_dead_jobs),
+		TEST(retries_dead_jobs),
+		TEST(stops_when_all_would_fail),
+		TEST(purges_dead_jobs),
 		TEST(manages),
 		TEST(sends_the_key),
 		TEST(stops_on_interrupt),

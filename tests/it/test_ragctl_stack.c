@@ -185,11 +185,11 @@ shows_and_changes(void **state)
 	check_has(f->out, "ingest  paused");
 	run(f, CLI_OK, "ingest", "zebra.md", "-c", "books", "--no-wait", "--force", NULL);
 	run(f, CLI_OK, "queues", "resume", "ingest", NULL);
-	run(f, CLI_OK, "queues", "dead", "ingest", NULL);
+	run(f, CLI_OK, "dead", "list", "--queue", "ingest", "-c", "books", NULL);
 	run(f, CLI_OK, "collections", "delete", "books", "--yes", NULL);
 	run(f, CLI_NOT_FOUND, "collections", "show", "books", NULL);
 	run(f, CLI_NOT_FOUND, "ingest", "zebra.md", "-c", "books", NULL);
-	run(f, CLI_NOT_FOUND, "queues", "dead", "none", NULL);
+	run(f, CLI_REFUSED, "dead", "list", "--queue", "none", NULL);
 	run(f, CLI_OK, "collections", "list", "--json", NULL);
 	check_has(f->out, "\"name\":\"default\"");
 }
@@ -292,14 +292,54 @@ evaluates(void **state)
 	assert_null(strstr(f->out, "eval-"));
 }
 
+static void
+looks_after_dead_jobs(void **state)
+{
+	struct fixture *f = *state;
+	char job[64] = "";
+
+	for (int i = 0; i < 3; i++) {
+		char name[24];
+
+		(void)snprintf(name, sizeof(name), "empty-%d.html", i);
+		put(name, "<html><script>no text</script></html>");
+	}
+	run(f, CLI_FAILED, "ingest", ".", "--include", "empty-*", NULL);
+	run(f, CLI_OK, "dead", "list", "--error", "EMPTY_TEXT", "--json", NULL);
+
+	const char *at = strstr(f->out, "ingest-0-");
+
+	assert_non_null(at);
+	(void)str_copy(job, sizeof(job), str_make(at, strcspn(at, "\"")));
+	run(f, CLI_OK, "dead", "show", job, NULL);
+	check_has(f->out,
+		  "error        EMPTY_TEXT\n             parse: the document has no text\n");
+	run(f, CLI_OK, "dead", "list", "--error", "POISON", NULL);
+	check_has(f->err, "no dead jobs");
+	run(f, CLI_REFUSED, "dead", "list", "--error", "NO_SUCH", NULL);
+
+	run(f, CLI_OK, "dead", "retry", job, NULL);
+	run(f, CLI_FAILED, "jobs", "watch", job, NULL); /* dies of the same */
+	run(f, CLI_OK, "queues", "pause", "ingest", NULL);
+	run(f, CLI_OK, "dead", "retry", "--all", "--yes", NULL);
+	check_has(f->out, "3 retried\n");
+	run(f, CLI_OK, "dead", "list", NULL);
+	check_has(f->err, "no dead jobs");
+	run(f, CLI_REFUSED, "dead", "purge", job, NULL);
+	check_has(f->err, "is not dead, it is queued");
+	run(f, CLI_OK, "queues", "resume", "ingest", NULL);
+	run(f, CLI_FAILED, "jobs", "watch", job, NULL);
+	run(f, CLI_OK, "dead", "purge", job, NULL);
+	run(f, CLI_NOT_FOUND, "jobs", "show", job, NULL);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(ingests_and_answers),
-		cmocka_unit_test(shows_and_changes),
-		cmocka_unit_test(watches_jobs),
-		cmocka_unit_test(evaluates),
+		cmocka_unit_test(ingests_and_answers),	 cmocka_unit_test(shows_and_changes),
+		cmocka_unit_test(watches_jobs),		 cmocka_unit_test(evaluates),
+		cmocka_unit_test(looks_after_dead_jobs),
 	};
 
 	return cmocka_run_group_tests(tests, group_setup, group_teardown);

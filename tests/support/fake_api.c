@@ -23,8 +23,8 @@ struct fake_job {
 	char key[80];
 	char document[300];
 	char hash[SHA256_HEX_BYTES];
-	int polls_left;
-	const char *status;
+	int polls_left, version;
+	const char *status; /* "forgotten": as if it had never been */
 };
 
 struct fake_api {
@@ -35,7 +35,7 @@ struct fake_api {
 	size_t fault_count;
 	struct fake_job *jobs;
 	size_t job_count;
-	int polls, posting;
+	int polls, posting, rescued; /* rescued: 1 + the job that is retried before its DELETE */
 	char poison[64];
 	const char *result;
 	struct fake_counts counts;
@@ -67,6 +67,13 @@ write_job(const struct fake_api *api, const struct fake_job *job, struct jw *w)
 	jw_kcstr(w, "status", job->status);
 	jw_kbool(w, "done", is_done(job));
 	jw_kcstr(w, "collection", "default");
+	jw_kcstr(w, "worker", "host/1/0");
+	jw_kint(w, "version", job->version);
+	jw_kint(w, "attempt", 1);
+	jw_kint(w, "max_starts", 5);
+	jw_kint(w, "failures", 1);
+	jw_kint(w, "max_failures", 5);
+	jw_kcstr(w, "finished_at", is_done(job) ? "2026-11-01T10:00:00.000Z" : NULL);
 	jw_key(w, "error");
 	if (strcmp(job->status, "failed") == 0) {
 		jw_obj(w);
@@ -209,20 +216,107 @@ list_documents(struct fake_api *api, const struct http_request *request, struct 
 	answer->status = 200;
 }
 
+/* NULL, and answered, when there is none. */
+static struct fake_job *
+find_job(struct fake_api *api, struct str id, struct answer *answer)
+{
+	int64_t index = -1;
+
+	if (str_starts(id, "ingest-0-") &&
+	    str_to_i64(str_sub(id, 9, id.len), 0, (int64_t)api->job_count - 1, &index) &&
+	    strcmp(api->jobs[index].status, "forgotten") != 0)
+		return &api->jobs[index];
+	problem(answer, 404, "NOT_FOUND", "no such job", NULL);
+	return NULL;
+}
+
+static void
+list_failed(struct fake_api *api, const struct http_request *request, struct arena *arena,
+	    struct answer *answer)
+{
+	struct str token = STR("0");
+	bool found = false;
+	struct err err = ERR_INIT;
+	int64_t from = 0;
+	struct jw w = jw_start(&answer->body);
+	char next[24] = "";
+	int count = 0;
+	size_t i;
+
+	(void)http_param(request, "page_token", arena, &found, &token, &err);
+	if (found)
+		(void)str_to_i64(token, 0, MAX_JOBS, &from);
+	jw_obj(&w);
+	jw_karr(&w, "data");
+	for (i = (size_t)from; i < api->job_count && count < PAGE; i++) {
+		if (strcmp(api->jobs[i].status, "failed") != 0)
+			continue;
+		write_job(api, &api->jobs[i], &w);
+		count++;
+	}
+	jw_end(&w);
+	if (i < api->job_count)
+		(void)snprintf(next, sizeof(next), "%zu", i);
+	jw_kcstr(&w, "next_page_token", next);
+	jw_end(&w);
+}
+
+static void
+retry_job(struct fake_api *api, struct str id, struct answer *answer)
+{
+	struct jw w = jw_start(&answer->body);
+	struct fake_job *job = find_job(api, str_sub(id, 0, id.len - strlen(":retry")), answer);
+
+	if (!job)
+		return;
+	if (strcmp(job->status, "failed") != 0) {
+		problem(answer, 409, "CONFLICT", "only failed jobs are retried", NULL);
+		return;
+	}
+	job->status = "queued";
+	job->polls_left = api->polls;
+	job->version++;
+	answer->status = 202;
+	write_job(api, job, &w);
+}
+
+static void
+forget_job(struct fake_api *api, const struct http_request *request, struct str id,
+	   struct answer *answer)
+{
+	struct fake_job *job = find_job(api, id, answer);
+	struct str tag = STR("");
+	char now[24];
+
+	if (!job)
+		return;
+	if (api->rescued > 0 && job == &api->jobs[api->rescued - 1]) {
+		job->status = "succeeded";
+		job->version += 3;
+		api->rescued = 0;
+	}
+	(void)snprintf(now, sizeof(now), "\"v%d\"", job->version);
+	if (http_header(request, "If-Match", &tag) && !str_eq_c(tag, now)) {
+		problem(answer, 412, "PRECONDITION_FAILED", "another version", NULL);
+		return;
+	}
+	if (!is_done(job)) {
+		problem(answer, 409, "NOT_FINAL", "the job is not final", NULL);
+		return;
+	}
+	job->status = "forgotten";
+	answer->status = 204;
+}
+
 static void
 get_job(struct fake_api *api, struct str id, struct answer *answer)
 {
 	struct jw w = jw_start(&answer->body);
-	int64_t index = -1;
+	struct fake_job *job = find_job(api, id, answer);
 
 	api->counts.polls++;
-	if (!str_starts(id, "ingest-0-") ||
-	    !str_to_i64(str_sub(id, 9, id.len), 0, (int64_t)api->job_count - 1, &index)) {
-		problem(answer, 404, "NOT_FOUND", "no such job", NULL);
+	if (!job)
 		return;
-	}
-
-	struct fake_job *job = &api->jobs[index];
 
 	if (!is_done(job) && job->polls_left > 0 && --job->polls_left == 0)
 		job->status =
@@ -276,6 +370,12 @@ route(struct fake_api *api, const struct http_request *request, struct arena *ar
 		get_document(api, str_sub(path, strlen(one), path.len), arena, answer);
 	else if (str_ends(path, ":cancel"))
 		cancel_job(api, str_sub(path, strlen("/api/v1/jobs/"), path.len), answer);
+	else if (str_ends(path, ":retry"))
+		retry_job(api, str_sub(path, strlen("/api/v1/jobs/"), path.len), answer);
+	else if (str_eq_c(path, "/api/v1/jobs"))
+		list_failed(api, request, arena, answer);
+	else if (str_starts(path, "/api/v1/jobs/") && str_eq_c(request->method, "DELETE"))
+		forget_job(api, request, str_sub(path, strlen("/api/v1/jobs/"), path.len), answer);
 	else if (str_ends(path, "/result") || (str_ends(path, "/query") && post))
 		buf_add_str(&answer->body, api->result);
 	else if (str_starts(path, "/api/v1/jobs/query-"))
@@ -477,6 +577,26 @@ fake_api_documents(struct fake_api *api)
 		count += holds(&api->jobs[i], i, api);
 	(void)pthread_mutex_unlock(&api->lock);
 	return count;
+}
+
+int
+fake_api_dead(struct fake_api *api)
+{
+	int count = 0;
+
+	(void)pthread_mutex_lock(&api->lock);
+	for (size_t i = 0; i < api->job_count; i++)
+		count += strcmp(api->jobs[i].status, "failed") == 0;
+	(void)pthread_mutex_unlock(&api->lock);
+	return count;
+}
+
+void
+fake_api_retry_before_delete(struct fake_api *api, int nth)
+{
+	(void)pthread_mutex_lock(&api->lock);
+	api->rescued = 1 + nth;
+	(void)pthread_mutex_unlock(&api->lock);
 }
 
 char *

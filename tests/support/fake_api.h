@@ -39,6 +39,9 @@ struct fake_counts {
 };
 struct fake_counts fake_api_counts(struct fake_api *api);
 int fake_api_documents(struct fake_api *api);
+int fake_api_dead(struct fake_api *api); /* failed jobs */
+/* Before the next DELETE of ingest-0-<nth> somebody retries it, and it succeeds. */
+void fake_api_retry_before_delete(struct fake_api *api, int nth);
 /* Everything that came, "METHOD target content-type\n" each; heap, mem_free. */
 char *fake_api_log(struct fake_api *api);
 
