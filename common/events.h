@@ -14,6 +14,7 @@
 struct event {
 	struct str job_id; /* borrowed from the message */
 	int64_t version;
+	bool emitted; /* not the record but the stream of its events has grown: "<job id> <version> e" */
 };
 
 bool event_parse(struct str message, struct event *out);

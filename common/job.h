@@ -78,6 +78,8 @@ struct job {
 	char stage[JOB_STAGE_BYTES];   /* progress: "parse", "embed", ... */
 	int64_t progress_done, progress_total;
 	int64_t payload_bytes, result_bytes;
+	int64_t stream_ttl_ms; /* 0 = it does not stream; else how long its events are kept after its end */
+	char stream_end[JOB_ENTRY_BYTES]; /* id of the last event of a final job that streams */
 	enum err_code error; /* of the last failure; ERR_NONE = none. Its text is in out:<id> */
 };
 

@@ -57,6 +57,12 @@ key_result(struct queue_ref queue, struct str job_id)
 }
 
 struct key
+key_events(struct queue_ref queue, struct str job_id)
+{
+	return in_queue(queue, "ev", job_id);
+}
+
+struct key
 key_idem(struct queue_ref queue, struct str hash)
 {
 	return in_queue(queue, "idem", hash);

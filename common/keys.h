@@ -31,6 +31,7 @@ struct key key_queue(struct queue_ref queue, enum queue_key which);
 struct key key_job(struct queue_ref queue, struct str job_id);	   /* job:<id> */
 struct key key_payload(struct queue_ref queue, struct str job_id); /* in:<id> */
 struct key key_result(struct queue_ref queue, struct str job_id);  /* out:<id> */
+struct key key_events(struct queue_ref queue, struct str job_id);  /* ev:<id> */
 struct key key_idem(struct queue_ref queue, struct str hash);	   /* idem:<hash> */
 struct key key_lock(struct queue_ref queue, const char *task);	   /* lock:<task> */
 

@@ -8,6 +8,7 @@
  * Keys of one partition share the tag {<queue>.<partition>} (common/keys.h): `ready` a stream with the one group
  * "workers", whose entries hold a job's id and nothing else; `due` scheduled and retrying jobs by time; `done` and `dead`
  * final jobs by time; job:<id> the record; in:<id> the payload; out:<id> the result or the text of the last error;
+ * ev:<id> the events of a job that streams (queue_stream.c);
  * `stat` counters; `paused`; `workers` live consumers by expiry.
  *
  * Invariants (checked by queue_verify, by the tests after every step, and by `rag-cron verify`):
@@ -31,6 +32,8 @@
  * 12. stat.in_bytes and stat.out_bytes are the sums of the records' in_bytes and out_bytes, stat.done_bytes that of the
  *     out_bytes of jobs in `done`: what retention by bytes looks at. A result that has run out (TTL) counts until its record
  *     goes; the oldest go first, so it is among the first.
+ * 13. A job that streams has ev:<id> from submit on; the event of a change of status is written in the same step. After the
+ *     end it has a time to live, before it has none; it goes with the record.
  *
  * States and the scripts that move between them:
  *	submit      -> queued, or scheduled (in `due`)
@@ -137,6 +140,8 @@ queue_job_parse(const struct reply *flat, const char *id, struct queue_ref queue
 	job.progress_total = field_i64(flat, "ptotal");
 	job.payload_bytes = field_i64(flat, "in_bytes");
 	job.result_bytes = field_i64(flat, "out_bytes");
+	job.stream_ttl_ms = field_i64(flat, "stream");
+	field_text(flat, "evd", job.stream_end, sizeof(job.stream_end));
 	job.error = ERR_NONE;
 	if (reply_str(reply_get(flat, "error"), &code) && code.len > 0) {
 		str_copy(wire, sizeof(wire), code);
@@ -152,6 +157,7 @@ queue_job_keys(struct queue_ref queue, struct str id, struct queue_job_keys *out
 	out->job = key_job(queue, id);
 	out->payload = key_payload(queue, id);
 	out->result = key_result(queue, id);
+	out->events = key_events(queue, id);
 }
 
 static void
@@ -221,12 +227,13 @@ queue_submit(struct redis *redis, const struct queue_submit *submit, struct queu
 	if (!buf_check(&packed, "the payload", err))
 		return false;
 	queue_job_keys(queue, str_of(submit->id), &keys);
-	redis_script_init(&cmd, &script_submit, submit->idem_hash.len ? 6 : 5);
+	redis_script_init(&cmd, &script_submit, submit->idem_hash.len ? 7 : 6);
 	arg_key(&cmd, &ready);
 	arg_key(&cmd, &due);
 	arg_key(&cmd, &keys.job);
 	arg_key(&cmd, &keys.payload);
 	arg_key(&cmd, &stat);
+	arg_key(&cmd, &keys.events);
 	if (submit->idem_hash.len)
 		arg_key(&cmd, &idem);
 	redis_arg_c(&cmd, submit->id);
@@ -245,6 +252,7 @@ queue_submit(struct redis *redis, const struct queue_submit *submit, struct queu
 	redis_arg_c(&cmd, KEYS_CHANNEL);
 	redis_arg(&cmd,
 		  tenant_is_default(str_of(submit->tenant)) ? STR("") : str_of(submit->tenant));
+	redis_arg_i64(&cmd, submit->stream_ttl_ms);
 	if (!redis_run_script(redis, &cmd, &script_submit, &reply, err))
 		return err_wrap(err, "submit");
 	if (!queue_verdict(reply, "submit", &verdict, err))
@@ -412,13 +420,14 @@ queue_start(struct redis *redis, struct queue_ref queue, const struct queue_entr
 	struct str verdict;
 
 	queue_job_keys(queue, str_of(entry->job_id), &keys);
-	redis_script_init(&cmd, &script_start, 6);
+	redis_script_init(&cmd, &script_start, 7);
 	arg_key(&cmd, &ready);
 	arg_key(&cmd, &keys.job);
 	arg_key(&cmd, &keys.payload);
 	arg_key(&cmd, &stat);
 	arg_key(&cmd, &done);
 	arg_key(&cmd, &paused);
+	arg_key(&cmd, &keys.events);
 	redis_arg_c(&cmd, QUEUE_GROUP);
 	redis_arg_c(&cmd, consumer);
 	redis_arg_c(&cmd, entry->entry);
@@ -513,13 +522,15 @@ queue_progress(struct redis *redis, const struct queue_lease *lease, const char 
 {
 	AUTO_PTR(reply_free) struct reply *reply = NULL;
 	struct key job = key_job(lease->queue, str_of(lease->job_id));
+	struct key events = key_events(lease->queue, str_of(lease->job_id));
 	struct redis_cmd cmd;
 	struct str verdict;
 	char short_stage[JOB_STAGE_BYTES];
 
 	str_copy(short_stage, sizeof(short_stage), str_of(stage));
-	redis_script_init(&cmd, &script_progress, 1);
+	redis_script_init(&cmd, &script_progress, 2);
 	arg_key(&cmd, &job);
+	arg_key(&cmd, &events);
 	redis_arg_c(&cmd, lease->entry);
 	redis_arg_i64(&cmd, lease->epoch);
 	redis_arg_c(&cmd, short_stage);
@@ -648,7 +659,7 @@ queue_settle(struct redis *redis, const struct queue_lease *lease,
 	if (!settle_bytes(settle, &bytes, err))
 		return false;
 	queue_job_keys(lease->queue, str_of(lease->job_id), &keys);
-	redis_script_init(&cmd, &script_settle, 8);
+	redis_script_init(&cmd, &script_settle, 9);
 	arg_key(&cmd, &ready);
 	arg_key(&cmd, &keys.job);
 	arg_key(&cmd, &keys.payload);
@@ -657,6 +668,7 @@ queue_settle(struct redis *redis, const struct queue_lease *lease,
 		sets[i] = key_queue(lease->queue, wanted[i]);
 		arg_key(&cmd, &sets[i]);
 	}
+	arg_key(&cmd, &keys.events);
 	redis_arg_c(&cmd, QUEUE_GROUP);
 	redis_arg_c(&cmd, lease->entry);
 	redis_arg_i64(&cmd, lease->epoch);
@@ -670,6 +682,7 @@ queue_settle(struct redis *redis, const struct queue_lease *lease,
 	redis_arg_i64(&cmd, settle->result_ttl_ms > 0 ? settle->result_ttl_ms : 1);
 	redis_arg_c(&cmd, lease->job_id);
 	redis_arg_c(&cmd, KEYS_CHANNEL);
+	redis_arg_c(&cmd, settle->stream_whole ? "1" : "0");
 	if (!redis_run_script(redis, &cmd, &script_settle, &reply, err) ||
 	    !queue_verdict(reply, "settle", &verdict, err))
 		return err_wrap(err, "settle");
@@ -778,7 +791,7 @@ queue_cancel(struct redis *redis, struct str job_id, const struct queue_keep_opt
 		return false;
 	queue_job_keys(queue, job_id, &keys);
 	ready = key_queue(queue, QK_READY);
-	redis_script_init(&cmd, &script_cancel, 7);
+	redis_script_init(&cmd, &script_cancel, 8);
 	arg_key(&cmd, &ready);
 	arg_key(&cmd, &keys.job);
 	arg_key(&cmd, &keys.payload);
@@ -787,6 +800,7 @@ queue_cancel(struct redis *redis, struct str job_id, const struct queue_keep_opt
 		sets[i] = key_queue(queue, wanted[i]);
 		arg_key(&cmd, &sets[i]);
 	}
+	arg_key(&cmd, &keys.events);
 	redis_arg_c(&cmd, QUEUE_GROUP);
 	redis_arg(&cmd, job_id);
 	redis_arg_c(&cmd, KEYS_CHANNEL);
@@ -821,13 +835,14 @@ queue_retry_dead(struct redis *redis, struct str job_id, struct job *out, struct
 	ready = key_queue(queue, QK_READY);
 	stat = key_queue(queue, QK_STAT);
 	dead = key_queue(queue, QK_DEAD);
-	redis_script_init(&cmd, &script_retry_dead, 6);
+	redis_script_init(&cmd, &script_retry_dead, 7);
 	arg_key(&cmd, &ready);
 	arg_key(&cmd, &keys.job);
 	arg_key(&cmd, &keys.payload);
 	arg_key(&cmd, &keys.result);
 	arg_key(&cmd, &stat);
 	arg_key(&cmd, &dead);
+	arg_key(&cmd, &keys.events);
 	redis_arg(&cmd, job_id);
 	redis_arg_c(&cmd, KEYS_CHANNEL);
 	if (!redis_run_script(redis, &cmd, &script_retry_dead, &reply, err) ||
@@ -863,13 +878,14 @@ forget(struct redis *redis, struct str job_id, int64_t version, struct err *err)
 	stat = key_queue(queue, QK_STAT);
 	done = key_queue(queue, QK_DONE);
 	dead = key_queue(queue, QK_DEAD);
-	redis_script_init(&cmd, &script_forget, 6);
+	redis_script_init(&cmd, &script_forget, 7);
 	arg_key(&cmd, &keys.job);
 	arg_key(&cmd, &keys.payload);
 	arg_key(&cmd, &keys.result);
 	arg_key(&cmd, &stat);
 	arg_key(&cmd, &done);
 	arg_key(&cmd, &dead);
+	arg_key(&cmd, &keys.events);
 	redis_arg(&cmd, job_id);
 	redis_arg_c(&cmd, KEYS_CHANNEL);
 	redis_arg_i64(&cmd, version);

@@ -39,6 +39,7 @@ struct queue_submit {
 	int64_t expires_in_ms;	/* 0 = never */
 	int64_t max_starts, max_failures;
 	int64_t max_jobs, max_bytes; /* admission, from the configuration */
+	int64_t stream_ttl_ms; /* > 0: the job streams (queue_stream.h), its events are kept so long after its end */
 };
 
 struct queue_submitted {
@@ -120,7 +121,8 @@ enum queue_settle_kind {
 
 struct queue_settle {
 	enum queue_settle_kind kind;
-	struct str result;	 /* SUCCEED: an envelope; not looked at otherwise */
+	struct str result; /* SUCCEED: an envelope; not looked at otherwise */
+	bool stream_whole; /* SUCCEED, of a job that streams: its tokens add up to its answer */
 	const struct err *error; /* RETRY, FAIL, OUTAGE: kept for queue_last_error */
 	int64_t retry_after_ms; /* from the failure; -1 = by backoff alone (full jitter, in the script) */
 	int64_t backoff_base_ms, backoff_max_ms;

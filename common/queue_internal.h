@@ -20,9 +20,9 @@ bool queue_job_parse(const struct reply *flat, const char *id, struct queue_ref 
 /* A script's verdict: the string itself, or the first item of the array. */
 bool queue_verdict(const struct reply *reply, const char *what, struct str *out, struct err *err);
 
-/* cmd gets the keys of one job: job, payload, result. Names live in `keys`. */
+/* cmd gets the keys of one job. Names live in `keys`. */
 struct queue_job_keys {
-	struct key job, payload, result;
+	struct key job, payload, result, events;
 };
 void queue_job_keys(struct queue_ref queue, struct str id, struct queue_job_keys *out);
 

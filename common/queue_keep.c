@@ -112,7 +112,7 @@ promote(struct redis *redis, struct queue_ref queue, int64_t now_ms, struct queu
 	count = reply_len(due_ids);
 	if (count == 0)
 		return true;
-	redis_script_init(&cmd, &script_promote, 4 + 2 * count);
+	redis_script_init(&cmd, &script_promote, 4 + 3 * count);
 	redis_arg_c(&cmd, ready.text);
 	redis_arg_c(&cmd, due.text);
 	redis_arg_c(&cmd, done.text);
@@ -123,6 +123,7 @@ promote(struct redis *redis, struct queue_ref queue, int64_t now_ms, struct queu
 		queue_job_keys(queue, id, &keys[i]);
 		redis_arg_c(&cmd, keys[i].job.text);
 		redis_arg_c(&cmd, keys[i].payload.text);
+		redis_arg_c(&cmd, keys[i].events.text);
 	}
 	redis_arg_c(&cmd, KEYS_CHANNEL);
 	for (size_t i = 0; i < count; i++) {
@@ -240,7 +241,7 @@ run_reap(struct redis *redis, struct queue_ref queue, const struct queue_keep_op
 	struct key sets[ARRAY_SIZE(wanted)];
 	struct redis_cmd cmd;
 
-	redis_script_init(&cmd, &script_reap, ARRAY_SIZE(wanted) + 3 * count);
+	redis_script_init(&cmd, &script_reap, ARRAY_SIZE(wanted) + 4 * count);
 	for (size_t i = 0; i < ARRAY_SIZE(wanted); i++) {
 		sets[i] = key_queue(queue, wanted[i]);
 		redis_arg_c(&cmd, sets[i].text);
@@ -249,6 +250,7 @@ run_reap(struct redis *redis, struct queue_ref queue, const struct queue_keep_op
 		redis_arg_c(&cmd, items[i].keys.job.text);
 		redis_arg_c(&cmd, items[i].keys.payload.text);
 		redis_arg_c(&cmd, items[i].keys.result.text);
+		redis_arg_c(&cmd, items[i].keys.events.text);
 	}
 	redis_arg_c(&cmd, QUEUE_GROUP);
 	redis_arg_i64(&cmd, opts->lease_ms);
@@ -304,7 +306,7 @@ sweep_ids(struct redis *redis, struct queue_ref queue, const struct queue_keep_o
 
 	if (count == 0)
 		return true;
-	redis_script_init(&cmd, &script_sweep, 3 + 3 * count);
+	redis_script_init(&cmd, &script_sweep, 3 + 4 * count);
 	redis_arg_c(&cmd, done.text);
 	redis_arg_c(&cmd, dead.text);
 	redis_arg_c(&cmd, stat.text);
@@ -315,6 +317,7 @@ sweep_ids(struct redis *redis, struct queue_ref queue, const struct queue_keep_o
 		redis_arg_c(&cmd, keys[i].job.text);
 		redis_arg_c(&cmd, keys[i].payload.text);
 		redis_arg_c(&cmd, keys[i].result.text);
+		redis_arg_c(&cmd, keys[i].events.text);
 	}
 	redis_arg_i64(&cmd, opts->done_max_age_ms);
 	redis_arg_i64(&cmd, opts->dead_max_age_ms);

@@ -11,6 +11,8 @@
  *   (3) running: epoch >= 1. 0 <= starts <= max_starts, 0 <= failures <= max_failures.
  *   (8) The bytes in the record are those of the keys; payloads exist exactly for unfinished and failed jobs; the sums are
  *	 those of `stat`. A result may be gone (its TTL), its bytes then count until the record goes.
+ *  (13) Events exist exactly for jobs that stream: without a limit of time before the end, with one after it (they may have
+ *	 run out); only a final job has a last event.
  *   Memory: records are listpacks.
  *
  * Walk: the four structures in pages, each page through verify.lua, which sees each job at one instant; then SCAN for
@@ -48,6 +50,7 @@ struct view {
 	const struct reply *record; /* borrowed */
 	struct str encoding, pending, due, dead, done, own;
 	int64_t found, payload_bytes, result_bytes;
+	int64_t events_ttl_ms; /* -1 = without limit, -2 = there is none */
 };
 
 struct walk {
@@ -128,6 +131,8 @@ check_orphan(struct walk *walk, const struct item *item, const struct view *view
 	if (view->payload_bytes >= 0 || view->result_bytes >= 0)
 		problem(walk, item, "%s without a record",
 			view->payload_bytes >= 0 ? "a payload" : "a result");
+	if (view->events_ttl_ms != -2)
+		problem(walk, item, "events without a record");
 }
 
 /* (1): the structure that must hold a job of this status, as a bit; ready due dead done. */
@@ -231,6 +236,26 @@ check_bytes(struct walk *walk, const struct item *item, const struct view *view,
 		problem(walk, item, "result of %lld bytes", (long long)out_bytes);
 }
 
+/* (13) */
+static void
+check_events(struct walk *walk, const struct item *item, const struct view *view,
+	     enum job_status status)
+{
+	bool streams = number_of(view, "stream") > 0;
+	const char *name = job_status_name(status);
+
+	if (!streams && view->events_ttl_ms != -2)
+		problem(walk, item, "it does not stream, but has events");
+	else if (streams && !job_status_done(status) && view->events_ttl_ms != -1)
+		problem(walk, item, "%s, but its events %s", name,
+			view->events_ttl_ms == -2 ? "are gone" : "will run out");
+	else if (streams && job_status_done(status) && view->events_ttl_ms == -1)
+		problem(walk, item, "%s, but its events are kept for ever", name);
+	if (streams && job_status_done(status) != has(text_of(view, "evd")))
+		problem(walk, item, "%s %s a last event", name,
+			job_status_done(status) ? "without" : "with");
+}
+
 static void
 check_job(struct walk *walk, const struct item *item, const struct view *view)
 {
@@ -252,6 +277,7 @@ check_job(struct walk *walk, const struct item *item, const struct view *view)
 	check_place(walk, item, view, status);
 	check_running(walk, item, view, status);
 	check_bytes(walk, item, view, status);
+	check_events(walk, item, view, status);
 	if (walk->counting) {
 		out->records++;
 		out->by_status[status]++;
@@ -276,21 +302,22 @@ read_view(const struct reply *reply, struct view *out)
 	       reply_str(reply_at(reply, 6), &out->done) &&
 	       reply_i64(reply_at(reply, 7), &out->payload_bytes) &&
 	       reply_i64(reply_at(reply, 8), &out->result_bytes) &&
-	       reply_str(reply_at(reply, 9), &out->own);
+	       reply_str(reply_at(reply, 9), &out->own) &&
+	       reply_i64(reply_at(reply, 10), &out->events_ttl_ms);
 }
 
 static bool
 check_page(struct walk *walk, struct err *err)
 {
 	struct page *page = &walk->page;
-	struct key fixed[4], keys[PAGE][3];
+	struct key fixed[4], keys[PAGE][4];
 	AUTO_PTR(reply_free) struct reply *reply = NULL;
 	static const enum queue_key names[4] = { QK_READY, QK_DUE, QK_DEAD, QK_DONE };
 	struct redis_cmd cmd;
 
 	if (page->count == 0)
 		return true;
-	redis_script_init(&cmd, &script_verify, 4 + 3 * page->count);
+	redis_script_init(&cmd, &script_verify, 4 + 4 * page->count);
 	for (size_t i = 0; i < 4; i++) {
 		fixed[i] = key_queue(walk->queue, names[i]);
 		redis_arg_c(&cmd, fixed[i].text);
@@ -301,7 +328,8 @@ check_page(struct walk *walk, struct err *err)
 		keys[i][0] = key_job(walk->queue, id);
 		keys[i][1] = key_payload(walk->queue, id);
 		keys[i][2] = key_result(walk->queue, id);
-		for (size_t k = 0; k < 3; k++)
+		keys[i][3] = key_events(walk->queue, id);
+		for (size_t k = 0; k < 4; k++)
 			redis_arg_c(&cmd, keys[i][k].text);
 	}
 	redis_arg_c(&cmd, GROUP);
@@ -405,11 +433,11 @@ walk_zset(struct walk *walk, enum queue_key which, struct err *err)
 
 /* ---- keys that no structure knows of ---- */
 
-/* "rag:{q.p}:job:<id>", in: or out: -> the id */
+/* "rag:{q.p}:job:<id>", in:, out: or ev: -> the id */
 static bool
 id_of_key(struct walk *walk, struct str key, struct str *out_id)
 {
-	static const char *const kinds[] = { "job:", "in:", "out:" };
+	static const char *const kinds[] = { "job:", "in:", "out:", "ev:" };
 	struct key base = key_queue(walk->queue, QK_READY);
 	size_t prefix = strlen(base.text) - strlen("ready");
 

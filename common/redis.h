@@ -48,7 +48,7 @@ bool redis_is_connected(const struct redis *redis);
 int64_t redis_connected_since_ms(const struct redis *redis);
 
 /* An argument vector; the strings are borrowed until the command has been run or appended. */
-#define REDIS_MAX_ARGS 512
+#define REDIS_MAX_ARGS 1024
 struct redis_cmd {
 	struct str argv[REDIS_MAX_ARGS];
 	size_t argc;

@@ -1,12 +1,12 @@
 -- cancel: a waiting job ends at once, a running one is asked to stop.
--- KEYS  ready job payload result stat due done
+-- KEYS  ready job payload result stat due done ev
 -- ARGV  group id channel
 -- Reply {'OK', record} | {'FINAL', record} | {'NONE'}
 -- Repeated: a cancelled or cancelling job is answered as it is. Out of memory: begins with a write that is allowed then.
 local ready, job, stat, id = KEYS[1], KEYS[2], KEYS[5], ARGV[2]
 redis.call('HDEL', job, '-')
-local f = redis.call('HMGET', job, 'status', 'entry', 'in_bytes', 'out_bytes')
-local status = f[1]
+local f = redis.call('HMGET', job, 'status', 'entry', 'in_bytes', 'out_bytes', 'stream')
+local status, ev, stream = f[1], KEYS[8], f[5]
 if not status then return { 'NONE' } end
 if status == 'cancelled' or status == 'cancelling' then return { 'OK', redis.call('HGETALL', job) } end
 if status == 'succeeded' or status == 'failed' or status == 'expired' then
@@ -32,5 +32,13 @@ else
 	redis.call('ZADD', KEYS[7], now, id)
 end
 local version = redis.call('HINCRBY', job, 'version', 1)
+if stream then
+	local final = status ~= 'running'
+	local at = redis.call('XADD', ev, '*', 'k', final and 'done' or 'status', 's', final and 'cancelled' or 'cancelling', 'v', version)
+	if final then
+		redis.call('HSET', job, 'evd', at)
+		redis.call('PEXPIRE', ev, stream)
+	end
+end
 redis.call('PUBLISH', ARGV[3], id .. ' ' .. version)
 return { 'OK', redis.call('HGETALL', job) }

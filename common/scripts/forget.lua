@@ -1,5 +1,5 @@
 -- forget: removes the record of one final job.
--- KEYS  job payload result stat done dead
+-- KEYS  job payload result stat done dead ev
 -- ARGV  id channel version (of the record as it must be; '0' = any)
 -- Reply 'OK' | 'NONE' | 'CONFLICT' (not final) | 'CHANGED' (another version)
 -- Repeated: NONE. Out of memory: ZREM and DEL are allowed.
@@ -10,7 +10,7 @@ if status ~= 'succeeded' and status ~= 'failed' and status ~= 'cancelled' and st
 if ARGV[3] ~= '0' and ARGV[3] ~= f[4] then return 'CHANGED' end
 redis.call('ZREM', KEYS[5], ARGV[1])
 redis.call('ZREM', KEYS[6], ARGV[1])
-redis.call('DEL', KEYS[1], KEYS[2], KEYS[3])
+redis.call('DEL', KEYS[1], KEYS[2], KEYS[3], KEYS[7])
 redis.call('HINCRBY', KEYS[4], 'in_bytes', 0 - tonumber(f[2]))
 redis.call('HINCRBY', KEYS[4], 'out_bytes', 0 - tonumber(f[3]))
 if status ~= 'failed' then redis.call('HINCRBY', KEYS[4], 'done_bytes', 0 - tonumber(f[3])) end

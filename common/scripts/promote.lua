@@ -1,5 +1,5 @@
 -- promote: jobs whose time has come go from `due` to `ready`; those that never ran and are past their expiry, to `done`.
--- KEYS  ready due done stat, then for each item: job payload
+-- KEYS  ready due done stat, then for each item: job payload ev
 -- ARGV  channel id... (as many as items, in their order)
 -- Reply how many became ready
 -- Repeated: what is not in `due` any more is left alone. Out of memory: ZREM comes first and is allowed.
@@ -17,13 +17,14 @@ local function expire(job, payload, id, bytes)
 end
 
 for i = 0, #ARGV - 2 do
-	local id, job, payload = ARGV[2 + i], KEYS[5 + 2 * i], KEYS[6 + 2 * i]
+	local id, job, payload, ev = ARGV[2 + i], KEYS[5 + 3 * i], KEYS[6 + 3 * i], KEYS[7 + 3 * i]
 	local score = redis.call('ZSCORE', due, id)
 	if score and tonumber(score) <= now then
 		redis.call('ZREM', due, id)
-		local f = redis.call('HMGET', job, 'status', 'epoch', 'expires', 'in_bytes')
+		local f = redis.call('HMGET', job, 'status', 'epoch', 'expires', 'in_bytes', 'stream')
 		if f[1] == 'scheduled' or f[1] == 'retrying' then
-			if f[2] == '0' and tonumber(f[3]) > 0 and now >= tonumber(f[3]) then
+			local late = f[2] == '0' and tonumber(f[3]) > 0 and now >= tonumber(f[3])
+			if late then
 				expire(job, payload, id, f[4])
 			else
 				redis.call('HSET', job, 'status', 'queued', 'due', 0, 'updated', now,
@@ -31,6 +32,14 @@ for i = 0, #ARGV - 2 do
 				moved = moved + 1
 			end
 			local version = redis.call('HINCRBY', job, 'version', 1)
+			if f[5] then
+				local at = redis.call('XADD', ev, '*', 'k', late and 'done' or 'status', 's', late and 'expired' or 'queued',
+					'v', version)
+				if late then
+					redis.call('HSET', job, 'evd', at)
+					redis.call('PEXPIRE', ev, f[5])
+				end
+			end
 			redis.call('PUBLISH', ARGV[1], id .. ' ' .. version)
 		end
 	end

@@ -1,5 +1,5 @@
 -- reap: jobs whose lease is over start again later, or are dead when they lost their worker too often.
--- KEYS  ready due dead done stat, then for each item: job payload result
+-- KEYS  ready due dead done stat, then for each item: job payload result ev
 -- ARGV  group lease_ms base_ms max_ms random poison_code channel, then for each item: entry id poison
 --       poison: bytes of the error's text for the case that the budget of starts is spent
 -- Reply how many running jobs lost their lease
@@ -27,10 +27,10 @@ end
 
 for i = 0, (#ARGV - 7) / 3 - 1 do
 	local entry, id, poison = ARGV[8 + 3 * i], ARGV[9 + 3 * i], ARGV[10 + 3 * i]
-	local job, payload, result = KEYS[6 + 3 * i], KEYS[7 + 3 * i], KEYS[8 + 3 * i]
+	local job, payload, result, ev = KEYS[6 + 4 * i], KEYS[7 + 4 * i], KEYS[8 + 4 * i], KEYS[9 + 4 * i]
 	local pending = redis.call('XPENDING', ready, group, 'IDLE', ARGV[2], entry, entry, 1)
 	if #pending == 1 then
-		local f = redis.call('HMGET', job, 'status', 'entry', 'starts', 'max_starts', 'in_bytes', 'out_bytes')
+		local f = redis.call('HMGET', job, 'status', 'entry', 'starts', 'max_starts', 'in_bytes', 'out_bytes', 'stream')
 		local status = f[1]
 		redis.call('XACK', ready, group, entry)
 		redis.call('XDEL', ready, entry)
@@ -39,15 +39,17 @@ for i = 0, (#ARGV - 7) / 3 - 1 do
 			-- Delivered, never started: its reader died in between. Nothing is charged.
 			redis.call('HSET', job, 'entry', redis.call('XADD', ready, '*', 'j', id))
 		elseif ours and (status == 'running' or status == 'cancelling') then
-			local starts = tonumber(f[3])
+			local starts, to = tonumber(f[3]), 'retrying'
 			reaped = reaped + 1
 			if status == 'cancelling' then
+				to = 'cancelled'
 				redis.call('DEL', payload, result)
 				redis.call('HINCRBY', stat, 'in_bytes', 0 - tonumber(f[5]))
 				redis.call('HINCRBY', stat, 'out_bytes', 0 - tonumber(f[6]))
 				redis.call('HSET', job, 'in_bytes', 0, 'out_bytes', 0, 'error', '')
 				finish(job, id, 'cancelled', done)
 			elseif starts >= tonumber(f[4]) then
+				to = 'failed'
 				redis.call('SET', result, poison)
 				redis.call('HINCRBY', stat, 'out_bytes', #poison - tonumber(f[6]))
 				redis.call('HSET', job, 'out_bytes', #poison, 'error', ARGV[6])
@@ -59,6 +61,14 @@ for i = 0, (#ARGV - 7) / 3 - 1 do
 				redis.call('ZADD', due, due_at, id)
 			end
 			local version = redis.call('HINCRBY', job, 'version', 1)
+			if f[7] then
+				local final = to ~= 'retrying'
+				local at = redis.call('XADD', ev, '*', 'k', final and 'done' or 'status', 's', to, 'v', version)
+				if final then
+					redis.call('HSET', job, 'evd', at)
+					redis.call('PEXPIRE', ev, f[7])
+				end
+			end
 			redis.call('PUBLISH', channel, id .. ' ' .. version)
 		end
 	end

@@ -1,11 +1,11 @@
 -- retry_dead: an operator's retry: a failed job is queued again with fresh budgets. Its epoch goes on rising.
--- KEYS  ready job payload result stat dead
+-- KEYS  ready job payload result stat dead ev
 -- ARGV  id channel
 -- Reply {'OK', record} | {'CONFLICT', record} | {'GONE', record} (its payload is not there any more) | {'NONE'}
 -- Repeated before the job starts: OK again (`again` holds the epoch of the retry), and nothing changes. Out of memory: begins with a write that is allowed then.
 local job, id = KEYS[2], ARGV[1]
 redis.call('HDEL', job, '-')
-local f = redis.call('HMGET', job, 'status', 'out_bytes', 'epoch', 'again')
+local f = redis.call('HMGET', job, 'status', 'out_bytes', 'epoch', 'again', 'stream')
 if not f[1] then return { 'NONE' } end
 if f[1] == 'queued' and f[3] == f[4] then return { 'OK', redis.call('HGETALL', job) } end
 if f[1] ~= 'failed' then return { 'CONFLICT', redis.call('HGETALL', job) } end
@@ -18,5 +18,10 @@ redis.call('HINCRBY', KEYS[5], 'out_bytes', 0 - tonumber(f[2]))
 redis.call('HSET', job, 'status', 'queued', 'starts', 0, 'failures', 0, 'outages', 0, 'error', '', 'out_bytes', 0, 'finished', 0,
 	'expires', 0, 'cancel', 0, 'again', f[3], 'updated', now, 'entry', redis.call('XADD', KEYS[1], '*', 'j', id))
 local version = redis.call('HINCRBY', job, 'version', 1)
+if f[5] then
+	redis.call('HSET', job, 'evd', '')
+	redis.call('XADD', KEYS[7], '*', 'k', 'status', 's', 'queued', 'v', version)
+	redis.call('PERSIST', KEYS[7])
+end
 redis.call('PUBLISH', ARGV[2], id .. ' ' .. version)
 return { 'OK', redis.call('HGETALL', job) }

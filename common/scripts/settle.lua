@@ -1,8 +1,9 @@
 -- settle: the end of one start: record, result, acknowledgement, retention and notice in one step.
--- KEYS  ready job payload result stat due done dead
--- ARGV  group entry epoch kind result error retry_after_ms base_ms max_ms random result_ttl_ms id channel
+-- KEYS  ready job payload result stat due done dead ev
+-- ARGV  group entry epoch kind result error retry_after_ms base_ms max_ms random result_ttl_ms id channel whole
 --       kind: succeed retry fail cancel outage hand_back; result: bytes of the outcome or of the error's text;
 --       random: 0 .. 2^31 - 1, for full jitter; result_ttl_ms: of an outcome; the text of an error stays with its job
+--       whole: 1 when the tokens of a job that streams add up to its answer
 -- Reply {'OK', status} | {'STALE'}
 -- Repeated with the same epoch and kind: the status as it is now, nothing changes.
 -- Out of memory: begins with a write that Redis allows then.
@@ -10,8 +11,8 @@ local ready, job, stat, due, done, dead = KEYS[1], KEYS[2], KEYS[5], KEYS[6], KE
 local group, entry, epoch, kind, result, id = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[12]
 redis.call('HDEL', job, '-')
 local f = redis.call('HMGET', job, 'status', 'epoch', 'entry', 'failures', 'max_failures', 'in_bytes', 'out_bytes', 'fin',
-	'outages', 'error')
-local status = f[1]
+	'outages', 'error', 'stream')
+local status, ev, stream = f[1], KEYS[9], f[11]
 if status and f[8] == epoch .. ':' .. kind then return { 'OK', status } end
 if (status ~= 'running' and status ~= 'cancelling') or f[2] ~= epoch or f[3] ~= entry then return { 'STALE' } end
 
@@ -82,5 +83,12 @@ end
 redis.call('HSET', job, 'status', to, 'entry', new_entry, 'due', due_at, 'finished', finished, 'updated', now,
 	'failures', failures, 'error', failure, 'fin', epoch .. ':' .. ARGV[4], 'outages', kind == 'outage' and outages + 1 or 0)
 local version = redis.call('HINCRBY', job, 'version', 1)
+if stream then
+	local at = redis.call('XADD', ev, '*', 'k', finished > 0 and 'done' or 'status', 's', to, 'v', version, 'w', ARGV[14])
+	if finished > 0 then
+		redis.call('HSET', job, 'evd', at)
+		redis.call('PEXPIRE', ev, stream)
+	end
+end
 redis.call('PUBLISH', ARGV[13], id .. ' ' .. version)
 return { 'OK', to }

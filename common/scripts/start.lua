@@ -1,5 +1,5 @@
 -- start: a delivered entry becomes a running job; hands out the epoch, the payload and the record.
--- KEYS  ready job payload stat done paused
+-- KEYS  ready job payload stat done paused ev
 -- ARGV  group consumer entry id channel
 -- Reply {'SKIP'} (the entry is gone) | {'PAUSED'} (put back as a new entry, uncharged) | {'OK', epoch, payload, record}
 --       SKIP leaves an entry alone that is pending with another consumer, or with nobody: it was not delivered to this one.
@@ -11,8 +11,8 @@ local function drop()
 	redis.call('XACK', ready, group, entry)
 	redis.call('XDEL', ready, entry)
 end
-local f = redis.call('HMGET', job, 'status', 'entry', 'worker', 'epoch', 'expires', 'in_bytes')
-local status = f[1]
+local f = redis.call('HMGET', job, 'status', 'entry', 'worker', 'epoch', 'expires', 'in_bytes', 'stream', 'evn')
+local status, ev, stream = f[1], KEYS[7], f[7]
 if not status or f[2] ~= entry then
 	drop()
 	return { 'SKIP' }
@@ -39,6 +39,10 @@ if f[4] == '0' and tonumber(f[5]) > 0 and now >= tonumber(f[5]) then
 	redis.call('HSET', job, 'status', 'expired', 'entry', '', 'in_bytes', 0, 'updated', now, 'finished', now)
 	redis.call('ZADD', KEYS[5], now, id)
 	redis.call('HINCRBY', KEYS[4], 'finished', 1)
+	if stream then
+		redis.call('HSET', job, 'evd', redis.call('XADD', ev, '*', 'k', 'done', 's', 'expired', 'v', version))
+		redis.call('PEXPIRE', ev, stream)
+	end
 	redis.call('PUBLISH', ARGV[5], id .. ' ' .. version)
 	return { 'SKIP' }
 end
@@ -47,5 +51,17 @@ local epoch = redis.call('HINCRBY', job, 'epoch', 1)
 redis.call('HINCRBY', job, 'starts', 1)
 redis.call('HSET', job, 'status', 'running', 'worker', consumer, 'started', now, 'updated', now, 'due', 0,
 	'stage', '', 'pdone', 0, 'ptotal', 0)
+if stream then
+	redis.call('PERSIST', ev)
+	-- Text of an earlier start is void, and says so itself: tokens of two starts are never read as one text.
+	if tonumber(f[8] or 0) > 0 then
+		local at = redis.call('XADD', ev, '*', 'k', 'reset', 'r', 'restarted', 'd', '')
+		redis.call('XTRIM', ev, 'MINID', at)
+		redis.call('HSET', job, 'evn', 0, 'evs', '')
+	else
+		redis.call('XTRIM', ev, 'MAXLEN', 100) -- no text yet: only what a long outage has told
+	end
+	redis.call('XADD', ev, '*', 'k', 'status', 's', 'running', 'v', version)
+end
 redis.call('PUBLISH', ARGV[5], id .. ' ' .. version)
 return { 'OK', epoch, redis.call('GET', KEYS[3]), redis.call('HGETALL', job) }

@@ -1,13 +1,14 @@
 -- submit: a new job, whole or not at all.
--- KEYS  ready due job payload stat [idem]
+-- KEYS  ready due job payload stat ev [idem]
 -- ARGV  id type collection payload delay_ms run_at_ms expires_in_ms max_starts max_failures max_jobs max_bytes
---       fingerprint idem_ttl_ms channel tenant ('' = the operators' own: not written)
+--       fingerprint idem_ttl_ms channel tenant ('' = the operators' own: not written) stream_ttl_ms
+--       stream_ttl_ms: 0, or how long the events of a job that streams are kept after its end
 -- Reply {'OK'|'REPLAY'|'REUSED'|'FULL', id, what}
 -- Repeated: the same id, or the same key with the same fingerprint, answers the job that is there and writes nothing.
 -- Out of memory: the first write (HSET) is one that Redis refuses then, so nothing is written.
 local id, fingerprint = ARGV[1], ARGV[12]
-if KEYS[6] then
-	local held = redis.call('GET', KEYS[6])
+if KEYS[7] then
+	local held = redis.call('GET', KEYS[7])
 	if held then
 		local blank = string.find(held, ' ', 1, true)
 		local holder = string.sub(held, 1, blank - 1)
@@ -41,6 +42,10 @@ if waits then
 else
 	redis.call('HSET', KEYS[3], 'entry', redis.call('XADD', KEYS[1], '*', 'j', id))
 end
-if KEYS[6] then redis.call('SET', KEYS[6], id .. ' ' .. fingerprint, 'PX', ARGV[13]) end
+if KEYS[7] then redis.call('SET', KEYS[7], id .. ' ' .. fingerprint, 'PX', ARGV[13]) end
+if tonumber(ARGV[16]) > 0 then
+	redis.call('HSET', KEYS[3], 'stream', ARGV[16], 'evn', 0)
+	redis.call('XADD', KEYS[6], '*', 'k', 'status', 's', waits and 'scheduled' or 'queued', 'v', 1)
+end
 redis.call('PUBLISH', ARGV[14], id .. ' 1')
 return { 'OK', id, '' }

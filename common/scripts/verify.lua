@@ -1,13 +1,14 @@
 -- verify: where some jobs stand, each seen at one instant. Reads only.
--- KEYS  ready due dead done, then for each job: job payload result
+-- KEYS  ready due dead done, then for each job: job payload result ev
 -- ARGV  group, then for each job: id, entry (the stream entry through which it was found; '' = found otherwise)
--- Reply for each job: {record, encoding or '', found, pending, due, dead, done, payload_bytes, result_bytes, own} where
+-- Reply for each job: {record, encoding or '', found, pending, due, dead, done, payload_bytes, result_bytes, own, events_ttl} where
 --       record   the hash, flat; empty when there is none
 --       found    1 when the entry of ARGV is still in `ready`, else 0
 --       own      job id in the entry that the record names; '' when there is no such entry
 --       pending  consumer that holds that entry; '' = nobody
 --       due, dead, done  scores; '' = not in it
 --       payload_bytes, result_bytes  -1 = there is none
+--       events_ttl  ms that the stream of events is kept; -1 = without limit, -2 = there is none
 local ready, group = KEYS[1], ARGV[1]
 local out = {}
 
@@ -32,7 +33,7 @@ end
 
 for i = 0, (#ARGV - 1) / 2 - 1 do
 	local id, entry = ARGV[2 + 2 * i], ARGV[3 + 2 * i]
-	local job, payload, result = KEYS[5 + 3 * i], KEYS[6 + 3 * i], KEYS[7 + 3 * i]
+	local job, payload, result, ev = KEYS[5 + 4 * i], KEYS[6 + 4 * i], KEYS[7 + 4 * i], KEYS[8 + 4 * i]
 	local record = redis.call('HGETALL', job)
 	local named, encoding = '', ''
 	if #record > 0 then
@@ -43,6 +44,6 @@ for i = 0, (#ARGV - 1) / 2 - 1 do
 	if entry ~= '' and #redis.call('XRANGE', ready, entry, entry) > 0 then found = 1 end
 	out[i + 1] = { record, encoding, found, holder(named), redis.call('ZSCORE', KEYS[2], id) or '',
 		redis.call('ZSCORE', KEYS[3], id) or '', redis.call('ZSCORE', KEYS[4], id) or '', bytes(payload), bytes(result),
-		entry_job(named) }
+		entry_job(named), redis.call('PTTL', ev) }
 end
 return out

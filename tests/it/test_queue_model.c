@@ -18,6 +18,7 @@
 #include <string.h>
 
 #include "common/base/auto.h"
+#include "common/queue_stream.h"
 #include "tests/support/must.h"
 #include "tests/support/queue_check.h"
 #include "tests/support/queue_kit.h"
@@ -31,6 +32,7 @@
 struct mjob {
 	char id[JOB_ID_BYTES];
 	bool alive; /* has a record */
+	bool streams;
 	enum job_status status;
 	int64_t epoch, starts, failures;
 	int holder; /* worker to whom the present entry was delivered; -1 = nobody */
@@ -139,6 +141,7 @@ do_submit(void)
 		return;
 	submit.delay_ms = next(4) == 0 ? (int64_t)next(20) : 0;
 	submit.max_starts = submit.max_failures = BUDGET;
+	submit.stream_ttl_ms = next(2) == 0 ? HOUR_MS : 0;
 	ok = queue_submit(kit, &submit, &submitted, &err);
 	EXPECT(ok == !full);
 	if (!ok) {
@@ -150,6 +153,7 @@ do_submit(void)
 
 	*job = (struct mjob){ .alive = true,
 			      .status = submit.delay_ms > 0 ? JOB_SCHEDULED : JOB_QUEUED,
+			      .streams = submit.stream_ttl_ms > 0,
 			      .holder = -1,
 			      .fin_epoch = -1,
 			      .again = -1 };
@@ -295,6 +299,23 @@ do_start(struct worker *w)
 	}
 }
 
+/* The fence of what a worker emits is that of its lease, and a cancel ends the right before the worker knows. */
+static void
+do_emit(const struct queue_lease *lease, const struct mjob *job)
+{
+	struct queue_emit emit = { .n = 1, .kind = EMIT_RESET, .data = STR("text") };
+	enum queue_emitted emitted = QUEUE_EMITTED;
+	struct err err = ERR_INIT;
+	bool right = holds(lease, job), ok = queue_emit(kit, lease, &emit, &emitted, &err);
+
+	EXPECT(right || (!ok && err.code == ERR_STALE));
+	EXPECT(!right || ok || (full && err.code == ERR_REDIS_FULL));
+	EXPECT(!right || !ok ||
+	       emitted == (!job->streams		   ? QUEUE_EMIT_NONE
+			   : job->status == JOB_CANCELLING ? QUEUE_EMIT_STOP
+							   : QUEUE_EMITTED));
+}
+
 static void
 do_renew(const struct queue_lease *lease, const struct mjob *job)
 {
@@ -306,6 +327,7 @@ do_renew(const struct queue_lease *lease, const struct mjob *job)
 	EXPECT(!ok || cancel == (job->status == JOB_CANCELLING));
 	ok = queue_progress(kit, lease, "step", 1, 2, &err);
 	EXPECT(ok == holds(lease, job));
+	do_emit(lease, job);
 }
 
 /* What a settle that counts makes of a job. */

@@ -1,6 +1,6 @@
 /*
  * The table of the queue's scripts: every call x every state of a job x (right, wrong epoch) x called twice x Redis at
- * maxmemory. Each cell says what is answered and what the job is afterwards; the whole queue is verified after each call.
+ * maxmemory x a job that streams. Each cell says what is answered and what the job is afterwards; the whole queue is verified after each call.
  *
  * A cell is "<answer> <status>": the answer is "ok", a word of the call, or an error code's wire name; the status is that
  * of the job, "-" when there is no record. The second call must leave the record exactly as the first left it, unless the
@@ -18,6 +18,7 @@
 
 #include "common/base/auto.h"
 #include "common/base/mem.h"
+#include "common/queue_stream.h"
 #include "tests/support/must.h"
 #include "tests/support/queue_check.h"
 #include "tests/support/queue_kit.h"
@@ -46,6 +47,21 @@ call_progress(const struct queue_lease *lease, char *out, size_t n)
 	struct err err = ERR_INIT;
 
 	say(out, n, queue_progress(kit, lease, "embed", 3, 7, &err), &err, "ok");
+}
+
+static void
+call_emit(const struct queue_lease *lease, char *out, size_t n)
+{
+	static const char *const words[] = { [QUEUE_EMITTED] = "ok",
+					     [QUEUE_EMIT_STOP] = "stop",
+					     [QUEUE_EMIT_GAP] = "gap",
+					     [QUEUE_EMIT_NONE] = "none" };
+	const struct queue_emit emit = { .n = 1, .kind = EMIT_TOKEN, .data = STR("text") };
+	enum queue_emitted emitted = QUEUE_EMITTED;
+	struct err err = ERR_INIT;
+	bool ok = queue_emit(kit, lease, &emit, &emitted, &err);
+
+	say(out, n, ok, &err, words[emitted]);
 }
 
 static void
@@ -216,6 +232,8 @@ struct row {
 	const char *first[KIT_STATES];
 	const char *second[KIT_STATES]; /* NULL = the same as the first */
 	const char *full;		/* at maxmemory, from KIT_NONE: NULL = the same */
+	const char *full_running;	/* from KIT_RUNNING */
+	bool streams;			/* only for jobs that stream */
 };
 
 #define STALE_OUTSIDE                                                                              \
@@ -232,6 +250,10 @@ static const struct row rows[] = {
 	{ "progress", call_progress, .fenced = true, .moves = true,
 	  .first = { STALE_OUTSIDE, STALE_ENDED, [KIT_RUNNING] = "ok running",
 		     [KIT_CANCELLING] = "ok cancelling" } },
+	{ "emit", call_emit, .fenced = true, .streams = true,
+	  .first = { STALE_OUTSIDE, STALE_ENDED, [KIT_RUNNING] = "ok running",
+		     [KIT_CANCELLING] = "stop cancelling" },
+	  .full_running = "REDIS_FULL running" },
 	{ "settle succeed", call_succeed, .fenced = true,
 	  .first = { STALE_OUTSIDE, [KIT_RUNNING] = "succeeded succeeded",
 		     [KIT_CANCELLING] = "succeeded succeeded", [KIT_RETRYING] = "STALE retrying",
@@ -456,7 +478,7 @@ call_once(const struct row *row, const struct queue_lease *lease, bool full, con
 }
 
 static void
-run_cell(const struct row *row, enum kit_state state, bool full)
+run_cell(const struct row *row, enum kit_state state, bool full, bool streams)
 {
 	const char *first = row->first[state];
 	const char *second = row->second[state] ? row->second[state] : first;
@@ -464,12 +486,17 @@ run_cell(const struct row *row, enum kit_state state, bool full)
 	struct queue_lease lease;
 	void *unused = NULL;
 
-	(void)snprintf(where, sizeof(where), "%s, %s%s", row->name, kit_state_names[state],
-		       full ? ", at maxmemory" : "");
+	if (row->streams && !streams)
+		return;
+	(void)snprintf(where, sizeof(where), "%s, %s%s%s", row->name, kit_state_names[state],
+		       streams ? ", streams" : "", full ? ", at maxmemory" : "");
 	assert_non_null(first);
 	if (full && state == KIT_NONE && row->full)
 		first = second = row->full;
+	if (full && state == KIT_RUNNING && row->full_running)
+		first = second = row->full_running;
 	(void)kit_clear(&unused);
+	kit_streams = streams;
 	kit_make(state, row->due_now ? 1 : HOUR_MS, &lease);
 	if (row->due_now && state != KIT_NONE)
 		kit_await(kit_job(lease.job_id).due_ms);
@@ -492,7 +519,7 @@ every_call_in_every_state(void **state)
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		for (int s = 0; s < KIT_STATES; s++)
-			run_cell(&rows[i], (enum kit_state)s, false);
+			run_cell(&rows[i], (enum kit_state)s, false, false);
 	}
 }
 
@@ -502,7 +529,17 @@ every_call_at_maxmemory(void **state)
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		for (int s = 0; s < KIT_STATES; s++)
-			run_cell(&rows[i], (enum kit_state)s, true);
+			run_cell(&rows[i], (enum kit_state)s, true, false);
+	}
+}
+
+static void
+every_call_on_a_job_that_streams(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		for (int s = 0; s < KIT_STATES * 2; s++)
+			run_cell(&rows[i], (enum kit_state)(s / 2), s % 2 == 1, true);
 	}
 }
 
@@ -538,6 +575,7 @@ wrong_leases_change_nothing(void **state)
 			if (s % 3 == 2 && from != KIT_RUNNING && from != KIT_CANCELLING)
 				continue;
 			(void)kit_clear(state);
+			kit_streams = rows[i].streams;
 			kit_make(from, HOUR_MS, &lease);
 			dump(lease.job_id, before, sizeof(before));
 			spoil(&lease, s % 3);
@@ -561,12 +599,12 @@ keeper_script(const char *text, const enum queue_key *sets, size_t set_count, bo
 	const struct redis_script script = { "keeper", text };
 	struct str id = str_of(lease->job_id);
 	struct key keys[5], job = key_job(kit_queue, id), in = key_payload(kit_queue, id);
-	struct key out = key_result(kit_queue, id);
+	struct key out = key_result(kit_queue, id), events = key_events(kit_queue, id);
 	AUTO_PTR(reply_free) struct reply *reply = NULL;
 	struct redis_cmd cmd;
 	int64_t count = -1;
 
-	redis_script_init(&cmd, &script, set_count + (with_result ? 3 : 2));
+	redis_script_init(&cmd, &script, set_count + (with_result ? 4 : 3));
 	for (size_t i = 0; i < set_count; i++) {
 		keys[i] = key_queue(kit_queue, sets[i]);
 		redis_arg_c(&cmd, keys[i].text);
@@ -575,6 +613,7 @@ keeper_script(const char *text, const enum queue_key *sets, size_t set_count, bo
 	redis_arg_c(&cmd, in.text);
 	if (with_result)
 		redis_arg_c(&cmd, out.text);
+	redis_arg_c(&cmd, events.text);
 	for (size_t i = 0; arguments[i]; i++)
 		redis_arg_c(&cmd, arguments[i]);
 	if (with_entry)
@@ -656,6 +695,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(every_call_in_every_state, kit_clear),
 		cmocka_unit_test_setup(every_call_at_maxmemory, kit_clear),
+		cmocka_unit_test_setup(every_call_on_a_job_that_streams, kit_clear),
 		cmocka_unit_test_setup(wrong_leases_change_nothing, kit_clear),
 		cmocka_unit_test_setup(keepers_look_again, kit_clear),
 		cmocka_unit_test_setup(a_refused_submit_writes_nothing, kit_clear),

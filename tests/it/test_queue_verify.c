@@ -87,7 +87,20 @@ static const struct damage damages[] = {
 	  { "HSET", "JOB", "type",
 	    "0123456789012345678901234567890123456789012345678901234567890123456789" },
 	  "not a listpack" },
+	{ "events of a job that does not stream",
+	  KIT_RUNNING,
+	  { "XADD", "EV", "*", "k", "token" },
+	  "does not stream" },
+	{ "events without a record", KIT_NONE, { "XADD", "EV", "*", "k", "x" }, "events without" },
 	{ "another job's entry", KIT_QUEUED, { "HSET", "JOB", "entry", "1-1" }, "held by nothing" },
+};
+
+/* of a job that streams */
+static const struct damage stream_damages[] = {
+	{ "events lost", KIT_RUNNING, { "DEL", "EV" }, "are gone" },
+	{ "events that will run out", KIT_QUEUED, { "EXPIRE", "EV", "9" }, "run out" },
+	{ "events kept for ever", KIT_FAILED, { "PERSIST", "EV" }, "for ever" },
+	{ "no last event", KIT_CANCELLED, { "HSET", "JOB", "evd", "" }, "without a last event" },
 };
 
 static const char *
@@ -111,6 +124,8 @@ fill_in(const char *word, const struct queue_lease *lease, struct key *storage)
 		*storage = key_job(kit_queue, id);
 	else if (strcmp(word, "IN") == 0)
 		*storage = key_payload(kit_queue, id);
+	else if (strcmp(word, "EV") == 0)
+		*storage = key_events(kit_queue, id);
 	else if (strcmp(word, "OUT") == 0)
 		*storage = key_result(kit_queue, id);
 	else
@@ -134,16 +149,17 @@ reports(const struct queue_verify_report *report, const char *id, const char *te
 }
 
 static void
-every_damage_is_seen(void **state)
+see_damages(void **state, const struct damage *table, size_t count, bool streams)
 {
-	for (size_t i = 0; i < ARRAY_SIZE(damages); i++) {
-		const struct damage *damage = &damages[i];
+	for (size_t i = 0; i < count; i++) {
+		const struct damage *damage = &table[i];
 		struct queue_verify_report report;
 		struct key storage[ARRAY_SIZE(damage->argv)];
 		struct queue_lease lease;
 		struct redis_cmd cmd;
 
 		(void)kit_clear(state);
+		kit_streams = streams;
 		kit_make(damage->state, HOUR_MS, &lease);
 		queue_check(kit, kit_queue, damage->name, NULL); /* sound before */
 		redis_cmd_init(&cmd, damage->argv[0]);
@@ -157,6 +173,13 @@ every_damage_is_seen(void **state)
 			fail_msg("%s: '%s' was not reported", damage->name, damage->text);
 		}
 	}
+}
+
+static void
+every_damage_is_seen(void **state)
+{
+	see_damages(state, damages, ARRAY_SIZE(damages), false);
+	see_damages(state, stream_damages, ARRAY_SIZE(stream_damages), true);
 }
 
 /* Hundreds of damaged jobs: all are counted, the first are told. */
@@ -196,6 +219,7 @@ the_longest_values(void **state)
 	memset(consumer, 'w', sizeof(consumer));
 	consumer[sizeof(consumer) - 1] = '\0';
 	submit.collection = collection;
+	submit.stream_ttl_ms = INT64_C(31536000000);
 	submit.type = "a-type-of-23-characters";
 	submit.expires_in_ms = submit.max_failures = submit.max_starts = INT64_C(999999999999);
 	MUST(queue_submit(kit, &submit, &submitted, e));

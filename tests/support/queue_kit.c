@@ -7,6 +7,7 @@
 
 struct redis_server *kit_server;
 struct redis *kit;
+bool kit_streams;
 const struct queue_ref kit_queue = { "ingest", 0 };
 const char *const kit_state_names[KIT_STATES] = { "scheduled", "queued",     "delivered", "running",
 						  "retrying",  "cancelling", "succeeded", "failed",
@@ -36,6 +37,7 @@ kit_clear(void **state)
 	(void)state;
 	MUST(REDIS_CALL(kit, NULL, e, "CONFIG", "SET", "maxmemory", "0"));
 	MUST(REDIS_CALL(kit, NULL, e, "FLUSHALL"));
+	kit_streams = false;
 	MUST(queue_ensure_group(kit, kit_queue, e));
 	return 0;
 }
@@ -78,6 +80,7 @@ kit_submission(char id[JOB_ID_BYTES])
 				      .id = id,
 				      .type = "ingest",
 				      .collection = "default",
+				      .stream_ttl_ms = kit_streams ? HOUR_MS : 0,
 				      .payload = STR("payload"),
 				      .idem_ttl_ms = HOUR_MS,
 				      .max_starts = 3,

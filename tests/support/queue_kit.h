@@ -23,6 +23,8 @@ int64_t kit_now(void);					  /* Redis' clock, ms */
 void kit_await(int64_t redis_ms);			  /* until Redis' clock has passed it */
 int64_t kit_number(const char *command, const char *key); /* XLEN, ZCARD, ... */
 
+extern bool kit_streams; /* submissions are of jobs that stream; kit_clear makes it false */
+
 /* Defaults: payload "payload", budgets 3 and 3, no admission limits. */
 struct queue_submit kit_submission(char id[JOB_ID_BYTES]);
 void kit_submit(char id[JOB_ID_BYTES]); /* a new job, queued */

@@ -27,6 +27,7 @@ queue_keys(void **state)
 	assert_string_equal(key_job(ingest, STR("x")).text, "rag:{ingest.0}:job:x");
 	assert_string_equal(key_payload(ingest, STR("x")).text, "rag:{ingest.0}:in:x");
 	assert_string_equal(key_result(ingest, STR("x")).text, "rag:{ingest.0}:out:x");
+	assert_string_equal(key_events(ingest, STR("x")).text, "rag:{ingest.0}:ev:x");
 	assert_string_equal(key_idem(ingest, STR("h")).text, "rag:{ingest.0}:idem:h");
 	assert_string_equal(key_lock((struct queue_ref){ "query", 3 }, "keep").text,
 			    "rag:{query.3}:lock:keep");
