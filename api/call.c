@@ -71,7 +71,7 @@ call_init(struct call *call, struct api *api, const struct http_request *http)
 		char ulid[ID_ULID_BYTES];
 
 		id_ulid(ulid);
-		snprintf(call->request_id, sizeof(call->request_id), "req_%s", ulid);
+		(void)snprintf(call->request_id, sizeof(call->request_id), "req_%s", ulid);
 	}
 	call->traceparent[0] = '\0';
 	if (http_header(http, "traceparent", &text) && is_traceparent(text))
@@ -220,7 +220,7 @@ call_page_token(struct call *call, struct str filters, struct str *out, struct e
 	*out = STR("");
 	if (token.len == 0)
 		return true;
-	snprintf(key, sizeof(key), "%08x", (unsigned)page_key(call, filters));
+	(void)snprintf(key, sizeof(key), "%08x", (unsigned)page_key(call, filters));
 	if (token.len > 8 && token.len % 2 == 0 && str_starts(token, key)) {
 		size_t len = (token.len - 8) / 2;
 
@@ -245,7 +245,7 @@ call_page_token_write(const struct call *call, struct str filters, struct str st
 		jw_kcstr(w, "next_page_token", "");
 		return;
 	}
-	snprintf(token, sizeof(token), "%08x", (unsigned)page_key(call, filters));
+	(void)snprintf(token, sizeof(token), "%08x", (unsigned)page_key(call, filters));
 	str_hex(token + 8, state.ptr, state.len);
 	jw_kcstr(w, "next_page_token", token);
 }

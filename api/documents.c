@@ -31,7 +31,7 @@ static bool
 fields_from_params(struct call *call, struct document_body *body, struct err *err)
 {
 	static const char *const names[] = { "id", "title", "uri", "metadata" };
-	AUTO(buf) struct buf text = BUF_INIT(256 * 1024);
+	AUTO(buf) struct buf text = BUF_INIT((size_t)256 * 1024);
 	AUTO_PTR(js_free) struct js *root = NULL;
 	struct jw w = jw_start(&text);
 

@@ -278,7 +278,7 @@ keep_start(const struct config *config, const struct redis_opts *opts, struct ke
 
 	keep->config = config;
 	id_ulid(ulid);
-	snprintf(keep->owner, sizeof(keep->owner), "api-%s", ulid);
+	(void)snprintf(keep->owner, sizeof(keep->owner), "api-%s", ulid);
 	for (size_t i = 0; job_queue_names[i] && i < KEEP_MAX_QUEUES; i++) {
 		if (!job_queue_find(str_of(job_queue_names[i]), 0, &keep->queues[i]))
 			break;

@@ -42,7 +42,7 @@ parse_options(int argc, char **argv, struct options *out)
 {
 	for (int i = 1; i < argc; i++) {
 		if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
-			fputs(usage, stdout);
+			(void)fputs(usage, stdout);
 			return 0;
 		}
 		if (strcmp(argv[i], "--version") == 0) {
@@ -56,7 +56,7 @@ parse_options(int argc, char **argv, struct options *out)
 		} else if (strncmp(argv[i], "--config=", 9) == 0) {
 			out->config_path = argv[i] + 9;
 		} else {
-			fprintf(stderr, "rag-api: unknown option '%s'\n\n%s", argv[i], usage);
+			(void)fprintf(stderr, "rag-api: unknown option '%s'\n\n%s", argv[i], usage);
 			return EXIT_USAGE;
 		}
 	}

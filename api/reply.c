@@ -40,7 +40,7 @@ problem_type(char *out, size_t out_bytes, const char *wire)
 	int len = snprintf(out, out_bytes, "urn:rag-engine:problem:%s", wire);
 
 	for (int i = 23; i < len && (size_t)i < out_bytes; i++)
-		out[i] = out[i] == '_' ? '-' : (char)tolower((unsigned char)out[i]);
+		out[i] = (char)(out[i] == '_' ? '-' : tolower((unsigned char)out[i]));
 }
 
 void
@@ -147,7 +147,7 @@ reply_job_object(struct jw *w, const struct job *job, const struct err *error, i
 {
 	char url[JOB_ID_BYTES + 32];
 
-	snprintf(url, sizeof(url), "/api/v1/jobs/%s/result", job->id);
+	(void)snprintf(url, sizeof(url), "/api/v1/jobs/%s/result", job->id);
 	jw_obj(w);
 	jw_kcstr(w, "id", job->id);
 	jw_kcstr(w, "object", "job");
@@ -180,7 +180,7 @@ reply_job_object(struct jw *w, const struct job *job, const struct err *error, i
 void
 reply_job_etag(char out[REPLY_ETAG_BYTES], const struct job *job)
 {
-	snprintf(out, REPLY_ETAG_BYTES, "\"v%lld\"", (long long)job->version);
+	(void)snprintf(out, REPLY_ETAG_BYTES, "\"v%lld\"", (long long)job->version);
 }
 
 int64_t

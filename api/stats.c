@@ -65,7 +65,7 @@ stats_request(struct stats *stats, struct str method, const char *route, int sta
 	for (size_t i = 0; i < ARRAY_SIZE(methods); i++)
 		if (str_eq_c(method, methods[i]))
 			label = methods[i];
-	snprintf(code, sizeof(code), "%d", status);
+	(void)snprintf(code, sizeof(code), "%d", status);
 	metric_add(stats->requests, METRIC_VALUES(label, route, code), 1);
 	metric_observe(stats->seconds, METRIC_VALUES(label, route), (double)dur_us / 1e6);
 	count_second(stats);

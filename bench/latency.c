@@ -39,7 +39,7 @@ put_document(struct http_client *client, const char *url, struct http_reply *rep
 		.max_body_bytes = 1 << 20,
 	};
 
-	snprintf(target, sizeof(target), "%s/api/v1/collections/default/documents", url);
+	(void)snprintf(target, sizeof(target), "%s/api/v1/collections/default/documents", url);
 	if (!http_client_run(client, &call, reply, err))
 		return false;
 	if (reply->status >= 300)
@@ -64,7 +64,7 @@ ask(struct http_client *client, const char *url, int number, struct http_reply *
 	int64_t since_us;
 	int len;
 
-	snprintf(target, sizeof(target), "%s/api/v1/collections/default/query", url);
+	(void)snprintf(target, sizeof(target), "%s/api/v1/collections/default/query", url);
 	len = snprintf(body, sizeof(body), "{\"query\":\"Where does heron %d nest?\"}", number);
 	call.body = str_make(body, (size_t)len);
 	since_us = clock_mono_us();
@@ -90,10 +90,11 @@ measure(const char *url, int count, struct err *err)
 	for (int i = 0; ok && i < count + WARM_UP; i++)
 		ok = ask(client, url, i, &reply, &took_us[i], err);
 	if (ok) {
+		int middle = WARM_UP + count / 2, late = WARM_UP + count * 99 / 100;
+
 		qsort(took_us + WARM_UP, (size_t)count, sizeof(*took_us), by_value);
 		printf("%d queries, submit -> result: p50 %.2f ms, p99 %.2f ms, max %.2f ms\n",
-		       count, (double)took_us[WARM_UP + count / 2] / 1e3,
-		       (double)took_us[WARM_UP + count * 99 / 100] / 1e3,
+		       count, (double)took_us[middle] / 1e3, (double)took_us[late] / 1e3,
 		       (double)took_us[WARM_UP + count - 1] / 1e3);
 	}
 	mem_free(took_us);
@@ -108,11 +109,11 @@ main(int argc, char **argv)
 	struct err err = ERR_INIT;
 
 	if (argc > 3 || (argc == 3 && !str_to_i64(str_of(argv[2]), 1, 1000000, &count))) {
-		fputs("usage: rag-latency [URL [COUNT]]\n", stderr);
+		(void)fputs("usage: rag-latency [URL [COUNT]]\n", stderr);
 		return 2;
 	}
 	if (!http_client_global_init(&err) || !measure(url, (int)count, &err)) {
-		fprintf(stderr, "rag-latency: %s\n", err.msg);
+		(void)fprintf(stderr, "rag-latency: %s\n", err.msg);
 		return 1;
 	}
 	http_client_global_release();

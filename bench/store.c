@@ -141,7 +141,7 @@ write_all(struct bench *bench, size_t threads)
 
 	(void)printf("write: %lld documents, %lld chunks, %zu threads: %.0f documents/s, %.0f "
 		     "chunks/s, worst wait %.0f ms\n",
-		     (long long)bench->documents, (long long)(bench->documents * bench->chunks),
+		     (long long)bench->documents, (long long)bench->documents * bench->chunks,
 		     threads, (double)bench->documents / seconds,
 		     (double)(bench->documents * bench->chunks) / seconds,
 		     (double)atomic_load(&bench->worst_us) / 1000);
@@ -196,8 +196,11 @@ search_all(struct bench *bench, const char *filter_json)
 	}
 	arena_release(&arena);
 	qsort(times, SEARCHES, sizeof(times[0]), compare_i64);
+
+	int64_t p50 = times[SEARCHES / 2], p99 = times[SEARCHES * 99 / 100];
+
 	(void)printf("search%s: p50 %.2f ms, p99 %.2f ms\n", filter_json[0] ? " (1 % filter)" : "",
-		     (double)times[SEARCHES / 2] / 1000, (double)times[SEARCHES * 99 / 100] / 1000);
+		     (double)p50 / 1000, (double)p99 / 1000);
 }
 
 static int

@@ -428,7 +428,7 @@ have_collection(struct eval *eval, struct err *err)
 	} else {
 		(void)snprintf(name, sizeof(name), "eval-%s", eval->run);
 		for (char *c = name; *c; c++)
-			*c = *c >= 'A' && *c <= 'Z' ? (char)(*c - 'A' + 'a') : *c;
+			*c = (char)(*c >= 'A' && *c <= 'Z' ? *c - 'A' + 'a' : *c);
 	}
 	jw_obj(&w);
 	jw_kcstr(&w, "name", name);

@@ -198,8 +198,9 @@ visit_folder(struct walk *walk, int fd)
 		return;
 	}
 	walk->depth++;
+	// NOLINTNEXTLINE(concurrency-mt-unsafe): one thread reads this stream; other streams do not matter in glibc
 	for (const struct dirent *entry = readdir(dir); entry && !atomic_load(&cli_interrupted);
-	     entry = readdir(dir)) {
+	     entry = readdir(dir)) { // NOLINT(concurrency-mt-unsafe): as above
 		if (entry->d_name[0] == '.')
 			continue;
 		buf_printf(&walk->path, "/%s", entry->d_name);

@@ -36,7 +36,7 @@
 #define ASK_EACH_MAX 64 /* files; more are looked up by listing the collection */
 #define WAIT_S 5
 #define DEFAULT_RETRY_S 300
-#define FIRST_RETRY_S 5
+#define FIRST_RETRY_S INT64_C(5)
 #define TICK_MS 200
 #define BODY_MAX_BYTES ((size_t)256 * 1024 * 1024)
 #define JOB_ID_ROOM 96

@@ -29,10 +29,20 @@ catch_signals(void)
 	(void)signal(SIGPIPE, SIG_IGN);
 }
 
+/* NULL when not set, or empty */
+static const char *
+env_value(const char *name)
+{
+	const char *value =
+		getenv(name); // NOLINT(concurrency-mt-unsafe): nobody changes the environment
+
+	return value && *value ? value : NULL;
+}
+
 static int
 columns(void)
 {
-	const char *text = getenv("COLUMNS");
+	const char *text = env_value("COLUMNS");
 	struct winsize size = { .ws_col = 0 };
 	int64_t value = 0;
 
@@ -41,14 +51,6 @@ columns(void)
 	if (ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col >= 20)
 		return size.ws_col;
 	return DEFAULT_COLUMNS;
-}
-
-static bool
-is_set(const char *name)
-{
-	const char *value = getenv(name);
-
-	return value && *value;
 }
 
 static bool
@@ -65,16 +67,16 @@ ask(void *user, const char *question)
 int
 main(int argc, char **argv)
 {
-	const char *term = getenv("TERM");
+	const char *term = env_value("TERM");
 	struct cli_world world = {
 		.out = stdout,
 		.err = stderr,
 		.out_is_terminal = isatty(STDOUT_FILENO) == 1,
 		.err_is_terminal = isatty(STDERR_FILENO) == 1 && term && strcmp(term, "dumb") != 0,
 		.columns = columns(),
-		.env_url = is_set("RAG_URL") ? getenv("RAG_URL") : NULL,
-		.env_key = is_set("RAG_API_KEY") ? getenv("RAG_API_KEY") : NULL,
-		.no_color = is_set("NO_COLOR") || !term || strcmp(term, "dumb") == 0,
+		.env_url = env_value("RAG_URL"),
+		.env_key = env_value("RAG_API_KEY"),
+		.no_color = env_value("NO_COLOR") || !term || strcmp(term, "dumb") == 0,
 		.ask = isatty(STDIN_FILENO) == 1 ? ask : NULL,
 	};
 	struct err err = ERR_INIT;

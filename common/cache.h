@@ -13,7 +13,7 @@
 #include "common/base/str.h"
 #include "common/redis.h"
 
-#define CACHE_MAX_VALUE_BYTES (1024 * 1024)
+#define CACHE_MAX_VALUE_BYTES ((size_t)1024 * 1024)
 
 /* true: *out is the value, in the arena. */
 bool cache_get(struct redis *redis, struct str hash, struct arena *arena, struct str *out);

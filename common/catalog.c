@@ -83,8 +83,8 @@
 
 #define HASH_HEX_LEN 64
 #define HASH_LEN 32
-#define PIECE_BYTES 64 /* hash-max-listpack-value */
-#define TEXT_PIECES 8  /* of a title or uri: 512 bytes */
+#define PIECE_BYTES ((size_t)64) /* hash-max-listpack-value */
+#define TEXT_PIECES 8		 /* of a title or uri: 512 bytes */
 #define CURRENT_BATCH 500
 #define PAGE 100
 

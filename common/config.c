@@ -399,7 +399,8 @@ load_file(struct loader *loader, struct err *err)
 static const char *
 env_value(const char *name)
 {
-	const char *value = getenv(name);
+	const char *value =
+		getenv(name); // NOLINT(concurrency-mt-unsafe): nobody changes the environment
 
 	return value && *value ? value : NULL;
 }

@@ -31,6 +31,7 @@ struct row {
 /* One for each line of the table, sections included. */
 enum {
 	CONFIG_ROW_COUNT = 0
+// NOLINTBEGIN(bugprone-macro-parentheses): terms of one sum
 #define SECTION(...) +1
 #define STRING(...) +1
 #define SECRET(...) +1
@@ -38,6 +39,7 @@ enum {
 #define REAL(...) +1
 #define BOOL(...) +1
 #define ENUM(...) +1
+// NOLINTEND(bugprone-macro-parentheses)
 #include "common/config.def"
 #undef SECTION
 #undef STRING

@@ -144,7 +144,7 @@ on_header(char *ptr, size_t size, size_t count, void *user)
 	for (size_t i = 0; i < colon; i++) {
 		char c = line.ptr[i];
 
-		buf_add_char(&reply->headers, c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c);
+		buf_add_char(&reply->headers, (char)(c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c));
 	}
 	struct str value = str_trim(str_sub(line, colon + 1, line.len));
 

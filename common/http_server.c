@@ -214,6 +214,7 @@ find_socket(struct http_server *server, const struct mg_request_info *info)
 
 	DIR *dir = fd < 0 ? opendir("/proc/self/fd") : NULL;
 
+	// NOLINTNEXTLINE(concurrency-mt-unsafe): one thread reads this stream; other streams do not matter in glibc
 	for (struct dirent *entry = NULL; dir && fd < 0 && (entry = readdir(dir)) != NULL;) {
 		int64_t number = 0;
 
@@ -298,7 +299,7 @@ try_bind(const struct http_server_opts *opts, struct sockaddr_storage *out, stru
 		return err_wrap(err, "%s listener", opts->name);
 	if (strchr(host, ':') == NULL)
 		hints.ai_family = AF_INET;
-	snprintf(service, sizeof(service), "%d", port);
+	(void)snprintf(service, sizeof(service), "%d", port);
 
 	int failed = getaddrinfo(host, service, &hints, &found);
 
@@ -375,8 +376,8 @@ start_library(struct http_server *server, const char *ports, struct err *err)
 				     .configuration_options = settings };
 	struct mg_error_data error = { .text = text, .text_buffer_size = sizeof(text) };
 
-	snprintf(threads, sizeof(threads), "%d", opts->threads);
-	snprintf(queue, sizeof(queue), "%d", opts->threads + QUEUE_EXTRA);
+	(void)snprintf(threads, sizeof(threads), "%d", opts->threads);
+	(void)snprintf(queue, sizeof(queue), "%d", opts->threads + QUEUE_EXTRA);
 	pthread_mutex_lock(&library_lock);
 	mg_init_library(MG_FEATURES_DEFAULT);
 	pthread_mutex_unlock(&library_lock);
@@ -429,8 +430,8 @@ http_server_start(const struct http_server_opts *opts, struct http_server **out,
 	if (!try_bind(opts, &address, err))
 		return false;
 	host_of(&address, text);
-	snprintf(ports, sizeof(ports), address.ss_family == AF_INET6 ? "[%s]:%d" : "%s:%d", text,
-		 port_of(&address));
+	(void)snprintf(ports, sizeof(ports), address.ss_family == AF_INET6 ? "[%s]:%d" : "%s:%d",
+		       text, port_of(&address));
 
 	struct http_server *server = mem_alloc(sizeof(*server));
 
@@ -474,6 +475,7 @@ shut_listener(const struct http_server *server)
 	DIR *dir = opendir("/proc/self/fd");
 	int64_t fd = 0;
 
+	// NOLINTNEXTLINE(concurrency-mt-unsafe): as in search_listing
 	for (struct dirent *entry = NULL; dir && (entry = readdir(dir)) != NULL;)
 		if (str_to_i64(str_of(entry->d_name), 0, INT_MAX, &fd) &&
 		    is_listener((int)fd, &server->address))

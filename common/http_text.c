@@ -204,7 +204,7 @@ http_answer_header(struct http_answer *answer, const char *name, const char *fmt
 	char *value = answer->headers[answer->header_count].value;
 
 	va_start(args, fmt);
-	vsnprintf(value, sizeof(answer->headers[0].value), fmt, args);
+	(void)vsnprintf(value, sizeof(answer->headers[0].value), fmt, args);
 	va_end(args);
 	for (size_t i = 0; value[i] != '\0'; i++)
 		if ((unsigned char)value[i] >= 0x20 && value[i] != 0x7f)

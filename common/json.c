@@ -305,12 +305,12 @@ static void
 write_object(const struct js *value, bool sorted, struct jw *w)
 {
 	size_t count = js_len(value), i = 0;
-	const struct js_iter **members = mem_array(count + 1, sizeof(*members));
+	const struct js_iter **members = mem_array(count + 1, sizeof(struct js_iter *));
 
 	for (const struct js_iter *it = js_first(value); it; it = js_next(value, it))
 		members[i++] = it;
 	if (sorted)
-		qsort(members, count, sizeof(*members), by_key);
+		qsort(members, count, sizeof(struct js_iter *), by_key);
 	jw_obj(w);
 	for (i = 0; i < count; i++) {
 		jw_key(w, js_iter_key(members[i]).ptr);
@@ -444,7 +444,7 @@ add_escape(struct buf *out, unsigned char c)
 	char text[6] = { '\\', 'u', '0', '0', hex[c >> 4], hex[c & 15] };
 
 	if (c >= 0x20 || short_form[c]) {
-		text[1] = c >= 0x20 ? (char)c : short_form[c];
+		text[1] = (char)(c >= 0x20 ? c : short_form[c]);
 		buf_add(out, text, 2);
 	} else {
 		buf_add(out, text, sizeof(text));
@@ -551,7 +551,7 @@ format_exact(char text[NUMBER_BYTES], double value)
 	}
 	for (int digits = 15; digits <= 17; digits++) {
 		format_number(text, value, digits);
-		if (str_to_f64(str_of(text), &back) && memcmp(&back, &value, sizeof(back)) == 0)
+		if (str_to_f64(str_of(text), &back) && back == value)
 			break;
 	}
 

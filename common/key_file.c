@@ -252,12 +252,12 @@ by_hash(const void *a, const void *b)
 static bool
 check_distinct(const char *path, const struct api_key *keys, size_t count, struct err *err)
 {
-	const struct api_key **sorted = mem_array(count + 1, sizeof(*sorted));
+	const struct api_key **sorted = mem_array(count + 1, sizeof(struct api_key *));
 	bool ok = true;
 
 	for (size_t i = 0; i < count; i++)
 		sorted[i] = &keys[i];
-	qsort(sorted, count, sizeof(*sorted), by_hash);
+	qsort(sorted, count, sizeof(struct api_key *), by_hash);
 	for (size_t i = 1; ok && i < count; i++) {
 		size_t a = sorted[i - 1]->line, b = sorted[i]->line;
 
@@ -328,9 +328,12 @@ key_file_read(const char *path, struct buf *out, struct stat *out_stat, struct e
 		}
 	}
 	if (file)
-		fclose(file);
-	if (!ok)
-		return err_set(err, ERR_CONFIG, "could not read %s: %s", path, strerror(errnum));
+		(void)fclose(file);
+	if (!ok) {
+		(void)err_errno(err, errnum, "read %s", path);
+		err->code = ERR_CONFIG;
+		return false;
+	}
 	if (!buf_ok(out))
 		return err_set(err, ERR_CONFIG, "cannot use %s: more than %zu bytes", path,
 			       out->max);

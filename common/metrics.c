@@ -112,7 +112,7 @@ add_label_value(struct buf *out, struct str value)
 
 		if (c == '\\' || c == '"' || c == '\n')
 			buf_add_char(out, '\\');
-		buf_add_char(out, c == '\n' ? 'n' : c);
+		buf_add_char(out, (char)(c == '\n' ? 'n' : c));
 	}
 }
 
@@ -411,17 +411,17 @@ static void
 format_number(char out[NUMBER_BYTES], double value)
 {
 	if (isnan(value)) {
-		snprintf(out, NUMBER_BYTES, "NaN");
+		(void)snprintf(out, NUMBER_BYTES, "NaN");
 		return;
 	}
 	if (isinf(value)) {
-		snprintf(out, NUMBER_BYTES, value > 0 ? "+Inf" : "-Inf");
+		(void)snprintf(out, NUMBER_BYTES, value > 0 ? "+Inf" : "-Inf");
 		return;
 	}
 	for (int digits = 15; digits <= 17; digits++) {
 		double back = 0;
 
-		snprintf(out, NUMBER_BYTES, "%.*g", digits, value);
+		(void)snprintf(out, NUMBER_BYTES, "%.*g", digits, value);
 		if (str_to_f64(str_of(out), &back) && to_bits(back) == to_bits(value))
 			return;
 	}
@@ -454,7 +454,7 @@ write_histogram(const struct metric *metric, const struct series *series, struct
 	}
 	format_number(number, sum);
 	write_line(out, metric->name, "_sum", series->labels, number);
-	snprintf(number, sizeof(number), "%llu", (unsigned long long)total);
+	(void)snprintf(number, sizeof(number), "%llu", (unsigned long long)total);
 	write_line(out, metric->name, "_count", series->labels, number);
 }
 
@@ -470,7 +470,7 @@ write_metric(const struct metric *metric, struct buf *out)
 	for (const char *c = metric->help; *c; c++) {
 		if (*c == '\\' || *c == '\n')
 			buf_add_char(out, '\\');
-		buf_add_char(out, *c == '\n' ? 'n' : *c);
+		buf_add_char(out, (char)(*c == '\n' ? 'n' : *c));
 	}
 	buf_printf(out, "\n# TYPE %s %s\n", metric->name, kinds[metric->kind]);
 	for (size_t i = 0; i < count; i++) {

@@ -59,7 +59,7 @@
 #include "common/queue_internal.h"
 #include "common/zip.h"
 
-#define QUEUE_MAX_STORED_BYTES (512u * 1024 * 1024)
+#define QUEUE_MAX_STORED_BYTES ((size_t)512 * 1024 * 1024)
 #define QUEUE_MAX_ERROR_BYTES 4096
 #define QUEUE_ERROR_KIND "error"
 
@@ -751,9 +751,9 @@ queue_last_error(struct redis *redis, const struct job *job, struct err *out)
 	struct err ignored = ERR_INIT;
 	struct str bytes;
 
-	arena_init(&arena, 64 * 1024);
+	arena_init(&arena, (size_t)64 * 1024);
 	if (job->error != ERR_NONE &&
-	    queue_result(redis, job, 32 * 1024, &arena, &bytes, &ignored) &&
+	    queue_result(redis, job, (size_t)32 * 1024, &arena, &bytes, &ignored) &&
 	    queue_error_unpack(bytes, out))
 		return true;
 	*out = ERR_INIT;

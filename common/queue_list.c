@@ -91,13 +91,13 @@ first_waiting(const struct reply *groups, char *out, size_t out_bytes)
 {
 	struct str name, last;
 
-	snprintf(out, out_bytes, "-");
+	(void)snprintf(out, out_bytes, "-");
 	for (size_t i = 0; i < reply_len(groups); i++) {
 		const struct reply *group = reply_at(groups, i);
 
 		if (reply_str(reply_get(group, "name"), &name) && str_eq_c(name, QUEUE_GROUP) &&
 		    reply_str(reply_get(group, "last-delivered-id"), &last))
-			snprintf(out, out_bytes, "(" STR_FMT, STR_ARG(last));
+			(void)snprintf(out, out_bytes, "(" STR_FMT, STR_ARG(last));
 	}
 }
 
@@ -123,8 +123,8 @@ read_by_time(struct redis *redis, struct queue_ref queue, const struct figures *
 	char from[JOB_ENTRY_BYTES + 2], until[24], now[24];
 
 	first_waiting(figures->groups, from, sizeof(from));
-	snprintf(until, sizeof(until), "%lld", (long long)(now_ms + lease_ms));
-	snprintf(now, sizeof(now), "%lld", (long long)now_ms);
+	(void)snprintf(until, sizeof(until), "%lld", (long long)now_ms + lease_ms);
+	(void)snprintf(now, sizeof(now), "%lld", (long long)now_ms);
 	if (!APPEND(redis, err, "ZCOUNT", due.text, "-inf", until) ||
 	    !APPEND(redis, err, "ZCOUNT", live.text, now, "+inf") ||
 	    !APPEND(redis, err, "XRANGE", ready.text, from, "+", "COUNT", "1") ||
@@ -219,7 +219,7 @@ walk_start(struct walk *walk, struct err *err)
 	int64_t number;
 
 	if (cursor[0] == '\0') {
-		walk->phase = only ? only : phases[0];
+		walk->phase = (char)(only ? only : phases[0]);
 		return true;
 	}
 	if (!strchr(phases, cursor[0]) || (only && cursor[0] != only))
@@ -243,7 +243,7 @@ next_phase(struct walk *walk)
 	const char *at = strchr(phases, walk->phase);
 
 	walk->position[0] = '\0';
-	walk->phase = phase_of_status(walk->list->status) ? 0 : at[1];
+	walk->phase = (char)(phase_of_status(walk->list->status) ? 0 : at[1]);
 }
 
 /* The member at a rank; "" past the end. */
@@ -255,7 +255,7 @@ member_at(struct walk *walk, const struct key *set, const char *command, int64_t
 	struct str id = { 0 };
 	char text[24];
 
-	snprintf(text, sizeof(text), "%lld", (long long)rank);
+	(void)snprintf(text, sizeof(text), "%lld", (long long)rank);
 	if (!REDIS_CALL(walk->redis, &reply, err, command, set->text, text, text))
 		return false;
 	reply_str(reply_at(reply, 0), &id);
@@ -278,7 +278,7 @@ rank_behind(struct walk *walk, const struct key *set, struct str score, const ch
 	int64_t low, high;
 
 	str_copy(exact, sizeof(exact), score);
-	snprintf(beyond, sizeof(beyond), "(%s", exact);
+	(void)snprintf(beyond, sizeof(beyond), "(%s", exact);
 	if (!REDIS_CALL(walk->redis, &before, err, "ZCOUNT", set->text,
 			newest_first ? beyond : "-inf", newest_first ? "+inf" : beyond) ||
 	    !REDIS_CALL(walk->redis, &same, err, "ZCOUNT", set->text, exact, exact))
@@ -325,8 +325,8 @@ read_set(struct walk *walk, const struct key *set, size_t limit, struct reply **
 		else if (!rank_behind(walk, set, score, member, &index, err))
 			return false;
 	}
-	snprintf(from, sizeof(from), "%lld", (long long)index);
-	snprintf(to, sizeof(to), "%lld", (long long)(index + (int64_t)limit - 1));
+	(void)snprintf(from, sizeof(from), "%lld", (long long)index);
+	(void)snprintf(to, sizeof(to), "%lld", (long long)(index + (int64_t)limit - 1));
 	return REDIS_CALL(walk->redis, out, err, newest_first ? "ZREVRANGE" : "ZRANGE", set->text,
 			  from, to, "WITHSCORES");
 }
@@ -346,8 +346,8 @@ read_ids(struct walk *walk, size_t limit, struct reply **out, struct err *err)
 		return read_set(walk, &key, limit, out, err);
 	}
 	key = key_queue(queue, QK_READY);
-	snprintf(from, sizeof(from), "%s%s", walk->position[0] ? "(" : "-", walk->position);
-	snprintf(count, sizeof(count), "%zu", limit);
+	(void)snprintf(from, sizeof(from), "%s%s", walk->position[0] ? "(" : "-", walk->position);
+	(void)snprintf(count, sizeof(count), "%zu", limit);
 	return REDIS_CALL(walk->redis, out, err, "XRANGE", key.text, from, "+", "COUNT", count);
 }
 
@@ -376,8 +376,8 @@ remember(struct walk *walk, const struct reply *ids, size_t i)
 		return;
 	}
 	if (reply_str(reply_at(ids, 2 * i), &id) && reply_str(reply_at(ids, 2 * i + 1), &score))
-		snprintf(walk->position, sizeof(walk->position), STR_FMT "~" STR_FMT,
-			 STR_ARG(score), STR_ARG(id));
+		(void)snprintf(walk->position, sizeof(walk->position), STR_FMT "~" STR_FMT,
+			       STR_ARG(score), STR_ARG(id));
 }
 
 static bool
@@ -455,7 +455,8 @@ queue_list(struct redis *redis, struct queue_list *list, struct arena *arena, st
 	}
 	list->cursor[0] = '\0';
 	if (walk.phase)
-		snprintf(list->cursor, sizeof(list->cursor), "%c%.94s", walk.phase, walk.position);
+		(void)snprintf(list->cursor, sizeof(list->cursor), "%c%.94s", walk.phase,
+			       walk.position);
 	*out_jobs = walk.jobs;
 	*out_count = walk.count;
 	return true;

@@ -211,7 +211,7 @@ queue_workers(struct redis *redis, struct queue_ref queue, size_t max, struct ar
 	if (max == 0 || max > WORKERS_MAX)
 		max = WORKERS_MAX;
 	g.rows = arena_array(arena, 2 * max, sizeof(*g.rows));
-	rows = arena_array(arena, max, sizeof(*rows));
+	rows = arena_array(arena, max, sizeof(void *));
 	if (!g.rows || !rows)
 		return err_set(err, ERR_TOO_LARGE, "cannot hold %zu workers", max);
 	if (!read_time(&g, err) || !read_announced(&g, max, &more, err) ||

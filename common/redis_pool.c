@@ -32,7 +32,7 @@ redis_pool_new(const struct redis_opts *opts, size_t size, struct redis_pool **o
 	(void)pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
 	(void)pthread_cond_init(&pool->given, &attr);
 	(void)pthread_condattr_destroy(&attr);
-	pool->idle = mem_array(size > 0 ? size : 1, sizeof(*pool->idle));
+	pool->idle = mem_array(size > 0 ? size : 1, sizeof(struct redis *));
 	while (pool->idle_count < size) {
 		if (!redis_new(opts, &pool->idle[pool->idle_count], err)) {
 			pool->size = pool->idle_count;

@@ -275,12 +275,13 @@ step_past(struct stem *stem)
 
 	size_t ignored = 0;
 
-	if (ends(stem, "at", &ignored) || ends(stem, "bl", &ignored) || ends(stem, "iz", &ignored))
-		replace(stem, stem->len, "e");
-	else if (ends_double_consonant(stem->word, stem->len) &&
-		 !strchr("lsz", stem->word[stem->len - 1]))
+	bool cut = ends(stem, "at", &ignored) || ends(stem, "bl", &ignored) ||
+		   ends(stem, "iz", &ignored);
+
+	if (!cut && ends_double_consonant(stem->word, stem->len) &&
+	    !strchr("lsz", stem->word[stem->len - 1]))
 		stem->len--;
-	else if (measure(stem->word, stem->len) == 1 && ends_cvc(stem->word, stem->len))
+	else if (cut || (measure(stem->word, stem->len) == 1 && ends_cvc(stem->word, stem->len)))
 		replace(stem, stem->len, "e");
 }
 

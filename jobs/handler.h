@@ -64,8 +64,8 @@ bool handle_query(struct job_context *context, struct str payload, struct jw *re
 bool handle_delete(struct job_context *context, struct str payload, struct jw *result,
 		   struct err *err);
 
-void after_ingest(const struct job_env *env, const struct job *job, struct str payload);
-void after_delete(const struct job_env *env, const struct job *job, struct str payload);
+void after_ingest(const struct job_env *env, const struct job *job, struct str bytes);
+void after_delete(const struct job_env *env, const struct job *job, struct str bytes);
 
 /* Runs the type's job_after, if it has one. */
 void job_settled(const struct job_env *env, const struct job *job, struct str payload);

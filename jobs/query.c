@@ -263,8 +263,8 @@ write_hit(const struct query *query, size_t index, bool numbered, struct jw *w)
 	const struct store_hit *hit = &candidate->hit;
 	char chunk_id[CATALOG_DOC_ID_MAX_BYTES + CATALOG_GEN_BYTES + 32];
 
-	snprintf(chunk_id, sizeof(chunk_id), STR_FMT "@" STR_FMT "#%lld", STR_ARG(hit->document_id),
-		 STR_ARG(hit->gen), (long long)hit->ordinal);
+	(void)snprintf(chunk_id, sizeof(chunk_id), STR_FMT "@" STR_FMT "#%lld",
+		       STR_ARG(hit->document_id), STR_ARG(hit->gen), (long long)hit->ordinal);
 	jw_obj(w);
 	if (numbered)
 		jw_kint(w, "n", (int64_t)index + 1);

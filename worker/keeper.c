@@ -118,7 +118,7 @@ announce(struct keeper_state *state, const struct worker_queue *queue, struct er
 	for (size_t i = 0; i < app->slot_count; i++) {
 		if (app->slot_queue[i] != queue)
 			continue;
-		snprintf(consumer, sizeof(consumer), "%s/%zu", app->instance, i);
+		(void)snprintf(consumer, sizeof(consumer), "%s/%zu", app->instance, i);
 		if (!queue_announce(state->redis, queue->ref, consumer,
 				    KEEPER_ANNOUNCE_LEASES * app->config->lease_ms, err))
 			return false;
@@ -210,7 +210,7 @@ leave(struct keeper_state *state)
 	struct err err = ERR_INIT;
 
 	for (size_t i = 0; i < app->slot_count; i++) {
-		snprintf(consumer, sizeof(consumer), "%s/%zu", app->instance, i);
+		(void)snprintf(consumer, sizeof(consumer), "%s/%zu", app->instance, i);
 		if (!queue_leave(state->redis, app->slot_queue[i]->ref, consumer, &err))
 			return;
 	}

@@ -102,6 +102,7 @@ parse_options(int argc, char **argv, struct main_options *out)
 	};
 	int option;
 
+	// NOLINTNEXTLINE(concurrency-mt-unsafe): before the first thread
 	while ((option = getopt_long(argc, argv, "h", options, NULL)) != -1) {
 		if (option == 'c') {
 			out->config_path = optarg;
@@ -109,7 +110,8 @@ parse_options(int argc, char **argv, struct main_options *out)
 			out->queues = optarg;
 		} else if (option == 's') {
 			if (!str_to_i64(str_of(optarg), 1, 256, &out->slots)) {
-				fprintf(stderr,
+				(void)fprintf(
+					stderr,
 					"rag-worker: --slots: '%s' is not a number from 1 to 256\n",
 					optarg);
 				return EXIT_USAGE;
@@ -117,18 +119,19 @@ parse_options(int argc, char **argv, struct main_options *out)
 		} else if (option == 'p') {
 			out->print_config = true;
 		} else if (option == 'h') {
-			fputs(usage, stdout);
+			(void)fputs(usage, stdout);
 			return EXIT_SUCCESS;
 		} else if (option == 'v') {
 			puts("rag-worker " RAG_VERSION);
 			return EXIT_SUCCESS;
 		} else {
-			fputs(usage, stderr);
+			(void)fputs(usage, stderr);
 			return EXIT_USAGE;
 		}
 	}
 	if (optind < argc) {
-		fprintf(stderr, "rag-worker: unexpected argument '%s'\n%s", argv[optind], usage);
+		(void)fprintf(stderr, "rag-worker: unexpected argument '%s'\n%s", argv[optind],
+			      usage);
 		return EXIT_USAGE;
 	}
 	return -1;
@@ -199,12 +202,13 @@ is_live(struct worker_app *app, char *reason, size_t bytes)
 	int stuck = atomic_load(&app->stuck);
 
 	if (now_ms - atomic_load(&app->kept_mono_ms) > MAIN_LIVE_MS) {
-		snprintf(reason, bytes, "the keeper has been silent for %lld ms",
-			 (long long)(now_ms - atomic_load(&app->kept_mono_ms)));
+		(void)snprintf(reason, bytes, "the keeper has been silent for %lld ms",
+			       (long long)(now_ms - atomic_load(&app->kept_mono_ms)));
 		return false;
 	}
 	if (stuck > 0) {
-		snprintf(reason, bytes, "%d jobs do not stop long after their deadline", stuck);
+		(void)snprintf(reason, bytes, "%d jobs do not stop long after their deadline",
+			       stuck);
 		return false;
 	}
 	if (atomic_load(&app->stopping) || !atomic_load(&app->redis_up) ||
@@ -215,8 +219,8 @@ is_live(struct worker_app *app, char *reason, size_t bytes)
 			return true;
 	}
 	if (now_ms - atomic_load(&app->fetched_mono_ms) > MAIN_LIVE_MS) {
-		snprintf(reason, bytes, "no slot has asked for work for %lld ms",
-			 (long long)(now_ms - atomic_load(&app->fetched_mono_ms)));
+		(void)snprintf(reason, bytes, "no slot has asked for work for %lld ms",
+			       (long long)(now_ms - atomic_load(&app->fetched_mono_ms)));
 		return false;
 	}
 	return true;
@@ -231,17 +235,18 @@ probe(void *user, enum health_probe which, char *out_reason, size_t reason_bytes
 	if (which == HEALTH_LIVE)
 		return !started || is_live(app, out_reason, reason_bytes);
 	if (!started) {
-		snprintf(out_reason, reason_bytes, "starting: waiting for Redis and the store");
+		(void)snprintf(out_reason, reason_bytes,
+			       "starting: waiting for Redis and the store");
 		return false;
 	}
 	if (which == HEALTH_STARTUP)
 		return true;
 	if (atomic_load(&app->stopping)) {
-		snprintf(out_reason, reason_bytes, "draining");
+		(void)snprintf(out_reason, reason_bytes, "draining");
 		return false;
 	}
 	if (!atomic_load(&app->redis_up)) {
-		snprintf(out_reason, reason_bytes, "Redis is away");
+		(void)snprintf(out_reason, reason_bytes, "Redis is away");
 		return false;
 	}
 	return true;
@@ -360,8 +365,8 @@ init_app(struct worker_app *app, const struct config *config)
 		str_copy(host, sizeof(host), STR("worker"));
 	/* The nonce keeps a restarted pod of the same name from inheriting old
    * pending entries. */
-	snprintf(app->instance, sizeof(app->instance), "%.22s/%016llx", host,
-		 (unsigned long long)id_random_u64());
+	(void)snprintf(app->instance, sizeof(app->instance), "%.22s/%016llx", host,
+		       (unsigned long long)id_random_u64());
 	pthread_condattr_init(&attr);
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
 	pthread_cond_init(&app->wake, &attr);
@@ -470,7 +475,7 @@ serve(struct worker_app *app, const sigset_t *signals, struct err *err)
 	if (ok) {
 		atomic_store(&app->started, true);
 		log_info("ready: %zu slots, queues %s", app->slot_count, app->config->queues);
-		while (!stop_signal(signals, 3600 * 1000))
+		while (!stop_signal(signals, INT64_C(3600) * 1000))
 			;
 	}
 	clean = drain(app, slots, started);
@@ -544,7 +549,7 @@ main(int argc, char **argv)
 	sigaddset(&signals, SIGTERM);
 	sigaddset(&signals, SIGINT);
 	pthread_sigmask(SIG_BLOCK, &signals, NULL);
-	signal(SIGPIPE, SIG_IGN);
+	(void)signal(SIGPIPE, SIG_IGN);
 
 	init_app(&app, &config);
 	if (spec_check_config(&config, &err) &&

@@ -13,7 +13,7 @@
 #include "common/base/log.h"
 #include "common/result.h"
 
-#define RUN_MAX_RESULT_BYTES (16u * 1024 * 1024)
+#define RUN_MAX_RESULT_BYTES ((size_t)16 * 1024 * 1024)
 #define RUN_SETTLE_RETRY_MS 250
 
 struct run_progress {

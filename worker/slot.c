@@ -146,7 +146,7 @@ slot_start(struct slot *slot, struct worker_app *app, size_t index, struct worke
 	slot->app = app;
 	slot->index = index;
 	slot->queue = queue;
-	snprintf(slot->consumer, sizeof(slot->consumer), "%s/%zu", app->instance, index);
+	(void)snprintf(slot->consumer, sizeof(slot->consumer), "%s/%zu", app->instance, index);
 	state->slot = slot;
 	state->run.app = app;
 	state->run.index = index;

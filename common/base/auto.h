@@ -12,6 +12,7 @@
 #ifndef RAG_COMMON_BASE_AUTO_H
 #define RAG_COMMON_BASE_AUTO_H
 
+// NOLINTBEGIN(bugprone-macro-parentheses): the arguments are names of types and functions
 #define AUTO(type) __attribute__((cleanup(type##_release)))
 #define AUTO_PTR(fn) __attribute__((cleanup(fn##_ptr_)))
 #define AUTO_PTR_DEFINE(fn, type)                                                                  \
@@ -21,6 +22,7 @@
 		*p_ = (type *)0;                                                                   \
 	}                                                                                          \
 	struct auto_ptr_needs_semicolon_
+// NOLINTEND(bugprone-macro-parentheses)
 
 #define TAKE(p)                                                                                    \
 	__extension__({                                                                            \

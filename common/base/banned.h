@@ -21,6 +21,7 @@
 #pragma clang diagnostic ignored "-Wignored-attributes"
 #endif
 
+// NOLINTNEXTLINE(bugprone-macro-parentheses): a declaration
 #define BAN_(fn, instead) extern __typeof__(fn) fn __attribute__((unavailable("use " instead)))
 
 /* no bound on what they write */

@@ -9,6 +9,13 @@
 #include "common/base/auto.h"
 #include "common/base/str.h"
 
+#undef err_set /* here they are functions to analysers, too */
+#undef err_wrap
+#undef err_cause
+#undef err_at
+#undef err_errno
+
+// NOLINTBEGIN(bugprone-macro-parentheses): the arguments are values of initialisers
 static const struct err_info table[ERR_CODE_COUNT] = {
 #define X(name, wire_, http, retryable_, outage_, title_)                                          \
 	[ERR_##name] = { .wire = wire_,                                                            \
@@ -19,6 +26,7 @@ static const struct err_info table[ERR_CODE_COUNT] = {
 	ERR_CODES(X)
 #undef X
 };
+// NOLINTEND(bugprone-macro-parentheses)
 
 /* Copies text into a fixed array: one line, valid UTF-8, cut at a character boundary. Control bytes
  * become blanks, broken bytes '?'. */

@@ -74,6 +74,21 @@ bool err_at(struct err *err, const char *fmt, ...) __attribute__((format(printf,
 bool err_errno(struct err *err, int errnum, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 
+/* A static analyser looks at one file at a time and cannot know that these return false: it would follow a failure as
+ * if it were a success. Only analysers see these macros. */
+#if defined(__clang_analyzer__) || defined(RAG_ANALYZER)
+#define ERR_FALSE_(call)                                                                           \
+	__extension__({                                                                            \
+		(void)(call);                                                                      \
+		false;                                                                             \
+	})
+#define err_set(...) ERR_FALSE_(err_set(__VA_ARGS__))
+#define err_wrap(...) ERR_FALSE_(err_wrap(__VA_ARGS__))
+#define err_cause(...) ERR_FALSE_(err_cause(__VA_ARGS__))
+#define err_at(...) ERR_FALSE_(err_at(__VA_ARGS__))
+#define err_errno(...) ERR_FALSE_(err_errno(__VA_ARGS__))
+#endif
+
 void err_clear(struct err *err);
 
 /* The table row of a code; any value outside the enum gives the row of ERR_INTERNAL. */

@@ -318,7 +318,8 @@ log_err(enum log_level level, const struct err *err, const char *fmt, ...)
 	/* a text that leaves no room for the error loses its end, the error is what matters */
 	if (len > sizeof(msg) - sizeof(err->msg) - 2)
 		len = sizeof(msg) - sizeof(err->msg) - 2;
-	memcpy(msg + len, ": ", 2);
+	msg[len] = ':';
+	msg[len + 1] = ' ';
 	(void)str_copy(msg + len + 2, sizeof(msg) - len - 2, str_of(err->msg));
 
 	put_fields(&tail);

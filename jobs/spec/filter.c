@@ -38,7 +38,7 @@ fail_at(const struct place *place, struct err *err)
 			(void)snprintf(key, sizeof(key), "%zu", chain[count]->index);
 		pointer[len++] = '/';
 		for (const char *c = key; *c && len + 2 < sizeof(pointer); c++) {
-			pointer[len++] = *c == '/' || *c == '~' ? '~' : *c;
+			pointer[len++] = (char)(*c == '/' || *c == '~' ? '~' : *c);
 			if (*c == '/' || *c == '~')
 				pointer[len++] = *c == '/' ? '1' : '0';
 		}

@@ -189,7 +189,8 @@ spec_embedder_fingerprint(const struct config *config, char out[SPEC_FINGERPRINT
 		return err_set(err, ERR_CONFIG,
 			       "cannot use embedder.kind (EMBEDDER): this build has only 'local' "
 			       "('auto' means it)");
-	snprintf(out, SPEC_FINGERPRINT_BYTES, "local/%s/%d", SPEC_LOCAL_MODEL, SPEC_LOCAL_DIM);
+	(void)snprintf(out, SPEC_FINGERPRINT_BYTES, "local/%s/%d", SPEC_LOCAL_MODEL,
+		       SPEC_LOCAL_DIM);
 	return true;
 }
 

@@ -252,7 +252,7 @@ static void
 add_pre_space(struct page *page, char c)
 {
 	if (page->out.is_open)
-		buf_add_char(&page->out.text, c == '\n' || c == '\t' ? c : ' ');
+		buf_add_char(&page->out.text, (char)(c == '\n' || c == '\t' ? c : ' '));
 	else if (c == '\n')
 		page->pre_indent = 0;
 	else if (page->pre_indent < PRE_INDENT_MAX)

@@ -208,7 +208,7 @@ is_delimiter_row(struct str body)
 static bool
 fenced(struct md *md, const struct line *line)
 {
-	char c = line->body.len ? line->body.ptr[0] : 0;
+	char c = (char)(line->body.len ? line->body.ptr[0] : '\0');
 	size_t run = c == '`' || c == '~' ? run_of(line->body, 0, c) : 0;
 
 	if (md->fence) {

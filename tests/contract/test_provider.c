@@ -124,7 +124,7 @@ same_text_same_vector(void **state)
 
 	(void)state;
 	for (int i = 0; i < 200000; i++)
-		large[i] = i % 7 == 6 ? ' ' : "etaoinshrdlu"[(i * 7 / 5) % 12];
+		large[i] = (char)(i % 7 == 6 ? ' ' : "etaoinshrdlu"[(i * 7 / 5) % 12]);
 
 	struct str large_text = str_of(large);
 
@@ -251,7 +251,7 @@ long_question_and_passage(void **state)
 
 	(void)state;
 	for (int i = 0; i < 400000; i++)
-		text[i] = i % 5 == 4 ? ' ' : "etaoinshrdlu"[(i / 5 + i) % 12];
+		text[i] = (char)(i % 5 == 4 ? ' ' : "etaoinshrdlu"[(i / 5 + i) % 12]);
 
 	const struct passage passage = { STR(""), STR(""), str_of(text), 0.1F };
 

@@ -607,10 +607,10 @@ ids_of(struct store_hits hits, bool dense, char out[32])
 	const struct store_hit *list = dense ? hits.dense : hits.lexical;
 	size_t count = dense ? hits.dense_count : hits.lexical_count, len = 0;
 
-	for (char id = 'a'; id <= 'z'; id++) {
+	for (int id = 'a'; id <= 'z'; id++) {
 		for (size_t i = 0; i < count; i++) {
 			if (list[i].document_id.ptr[0] == id)
-				out[len++] = id;
+				out[len++] = (char)id;
 		}
 	}
 	out[len] = '\0';
@@ -1032,7 +1032,7 @@ store_path(const struct fixture *fixture, char out[FOLDER_BYTES + 16])
 static int
 fill_the_disk(struct fixture *fixture)
 {
-	const struct rlimit limit = { 2 * 1024 * 1024, 2 * 1024 * 1024 };
+	const struct rlimit limit = { (rlim_t)2 * 1024 * 1024, (rlim_t)2 * 1024 * 1024 };
 	char *big = mem_alloc(300001);
 	const char *texts[] = { big, NULL };
 	struct err err = ERR_INIT;

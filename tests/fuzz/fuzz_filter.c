@@ -51,7 +51,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		     "refused with a reason");
 		must(str_utf8_valid(str_of(err.pointer), NULL), "the place is a text");
 	} else if (filter) {
-		must(check_tree(filter, 0) <= 2 * FILTER_MAX_NODES, "a filter has no more nodes");
+		must(check_tree(filter, 0) <= (size_t)2 * FILTER_MAX_NODES,
+		     "a filter has no more nodes");
 	}
 	return 0;
 }

@@ -86,7 +86,8 @@ check_own_token(struct call *call, struct http_request *request, struct str stat
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	static const struct config config = { .max_body_bytes = 1024 * 1024, .max_wait_s = 60 };
+	static const struct config config = { .max_body_bytes = INT64_C(1024) * 1024,
+					      .max_wait_s = 60 };
 	static struct api api = { .config = &config };
 	static struct http_conn conn;
 	size_t state_len = take_byte(&data, &size), at = 0, len = 0;

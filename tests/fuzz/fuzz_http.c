@@ -63,7 +63,7 @@ __wrap_poll(struct pollfd *fds, nfds_t count, int timeout_ms)
 {
 	(void)timeout_ms;
 	for (nfds_t i = 0; i < count; i++)
-		fds[i].revents = i == 0 ? fds[i].events : 0;
+		fds[i].revents = (short)(i == 0 ? fds[i].events : 0);
 	return 1;
 }
 
@@ -176,9 +176,9 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct buf seen, answers;
 	size_t requests;
 
-	if (size > 64 * 1024)
+	if (size > (size_t)64 * 1024)
 		return 0;
-	serve(data, size, 1024 * 1024);
+	serve(data, size, MIB);
 	check_answers();
 	seen = wire.seen;
 	answers = wire.answers;

@@ -99,7 +99,8 @@ check_decimal(struct str text, const char *ended)
 	must(ok == (isfinite(expected) && text.len <= 511), "str_to_f64 takes what is a number");
 	if (!ok)
 		return;
-	must(memcmp(&value, &expected, sizeof(value)) == 0, "str_to_f64 reads the number");
+	must(value == expected && signbit(value) == signbit(expected),
+	     "str_to_f64 reads the number");
 	jw_num(&w, value, 0);
 	must(str_to_f64(text_of(&out), &again) && value <= again &&
 		     value >= again, /* -0 is written as 0 */

@@ -83,8 +83,8 @@ check_bad(const struct bad *rows, size_t count)
 		char type[128];
 
 		print_message("%s %s %s\n", row->method, row->path, row->body ? row->body : "");
-		snprintf(type, sizeof(type), "Content-Type: %s",
-			 row->content_type ? row->content_type : "application/json");
+		(void)snprintf(type, sizeof(type), "Content-Type: %s",
+			       row->content_type ? row->content_type : "application/json");
 		ask_with(api->port, row->method, row->path, (const char *const[]){ type, NULL },
 			 str_of(row->body), &answer);
 		check_problem(&answer, row->status, row->code, row->pointer);
@@ -308,7 +308,7 @@ test_collection_pages(void **state)
 	for (int i = 0; i < 5; i++) {
 		char body[64];
 
-		snprintf(body, sizeof(body), "{\"name\":\"page-%d\"}", i);
+		(void)snprintf(body, sizeof(body), "{\"name\":\"page-%d\"}", i);
 		ask_status(api, 201, "POST", V1 "/collections", body);
 	}
 	for (bool more = true; more; pages++) {
@@ -327,8 +327,8 @@ test_collection_pages(void **state)
 		}
 		struct str token = answer_str(&answer, "next_page_token");
 		more = token.len > 0;
-		snprintf(path, sizeof(path), V1 "/collections?page_size=2&page_token=" STR_FMT,
-			 STR_ARG(token));
+		(void)snprintf(path, sizeof(path),
+			       V1 "/collections?page_size=2&page_token=" STR_FMT, STR_ARG(token));
 		answer_release(&answer);
 	}
 	assert_int_equal(found, 5);
@@ -403,8 +403,9 @@ test_document_raw(void **state)
 
 		arena_init(&arena, 1 << 24);
 		drain_ingest();
-		snprintf(path, sizeof(path), V1 "/collections/default/documents%s", rows[i].path);
-		snprintf(type, sizeof(type), "Content-Type: %s", rows[i].type);
+		(void)snprintf(path, sizeof(path), V1 "/collections/default/documents%s",
+			       rows[i].path);
+		(void)snprintf(type, sizeof(type), "Content-Type: %s", rows[i].type);
 		ask_with(api->port, "POST", path, (const char *const[]){ type, NULL },
 			 str_of(rows[i].body), &answer);
 		assert_int_equal(answer.status, 202);
@@ -531,7 +532,8 @@ commit(const char *document_id)
 
 	arena_init(&arena, 1 << 24);
 	drain_ingest();
-	snprintf(body, sizeof(body), "{\"id\":\"%s\",\"text\":\"x\",\"title\":\"T\"}", document_id);
+	(void)snprintf(body, sizeof(body), "{\"id\":\"%s\",\"text\":\"x\",\"title\":\"T\"}",
+		       document_id);
 	ask_status(api, 202, "POST", DOCS, body);
 	fake_take(redis, "ingest", &arena, &job);
 	MUST(fields_from_pack(&ingest_payload_fields, job.payload, &payload, e));
@@ -631,8 +633,8 @@ test_document_pages(void **state)
 		}
 		struct str token = answer_str(&answer, "next_page_token");
 		more = token.len > 0;
-		snprintf(path, sizeof(path), DOCS "?page_size=2&page_token=" STR_FMT,
-			 STR_ARG(token));
+		(void)snprintf(path, sizeof(path), DOCS "?page_size=2&page_token=" STR_FMT,
+			       STR_ARG(token));
 		answer_release(&answer);
 	}
 	assert_int_equal(found, 3);
@@ -679,8 +681,8 @@ test_query(void **state)
 	assert_int_equal(answer.status, 202);
 	assert_true(answer_is(&answer, "type", "query"));
 	assert_true(answer_str(&answer, "expires_at").len > 0);
-	snprintf(path, sizeof(path), STR_FMT "/result",
-		 STR_ARG(answer_header(&answer, "location")));
+	(void)snprintf(path, sizeof(path), STR_FMT "/result",
+		       STR_ARG(answer_header(&answer, "location")));
 	answer_release(&answer);
 
 	fake_take(redis, "query", &arena, &job);
@@ -754,7 +756,7 @@ ask_job(struct answer *out, const char *method, const char *id, const char *tail
 {
 	char path[256];
 
-	snprintf(path, sizeof(path), V1 "/jobs/%s%s", id, tail);
+	(void)snprintf(path, sizeof(path), V1 "/jobs/%s%s", id, tail);
 	ask(api, out, method, path, NULL);
 }
 
@@ -965,8 +967,8 @@ test_job_pages(void **state)
 			struct answer other = { 0 };
 			char wrong[1024];
 
-			snprintf(wrong, sizeof(wrong), V1 "/jobs?page_token=" STR_FMT,
-				 STR_ARG(token));
+			(void)snprintf(wrong, sizeof(wrong), V1 "/jobs?page_token=" STR_FMT,
+				       STR_ARG(token));
 			ask(api, &other, "GET", wrong, NULL);
 			check_problem(&other, 400, "MALFORMED_REQUEST", "/page_token");
 			answer_release(&other);

@@ -88,7 +88,7 @@ test_lost_jobs_return(void **state)
 	assert_string_equal(again.job.id, job.id);
 	assert_true(again.lease.epoch > lost.lease.epoch);
 	fake_succeed(job.redis, &again, "{\"answer\":\"second\"}");
-	snprintf(path, sizeof(path), V1 "/jobs/%s", job.id);
+	(void)snprintf(path, sizeof(path), V1 "/jobs/%s", job.id);
 	ask(api, &answer, "GET", path, NULL);
 	assert_true(answer_is(&answer, "status", "succeeded"));
 	answer_release(&answer);

@@ -78,7 +78,7 @@ test_redis_dies_and_returns(void **state)
 
 	ask(api, &answer, "POST", QUERY, "{\"query\":\"kept\"}");
 	assert_int_equal(answer.status, 202);
-	snprintf(path, sizeof(path), STR_FMT, STR_ARG(answer_header(&answer, "location")));
+	(void)snprintf(path, sizeof(path), STR_FMT, STR_ARG(answer_header(&answer, "location")));
 	answer_release(&answer);
 	ask_until(api->metrics_port, 200, "GET", "/health/ready", NULL);
 
@@ -122,8 +122,8 @@ test_waits_heal(void **state)
 	ask_until(api->metrics_port, 200, "GET", "/health/ready", NULL);
 	ask(api, &answer, "POST", QUERY, "{\"query\":\"x\"}");
 	assert_int_equal(answer.status, 202);
-	snprintf(path, sizeof(path), STR_FMT "/result",
-		 STR_ARG(answer_header(&answer, "location")));
+	(void)snprintf(path, sizeof(path), STR_FMT "/result",
+		       STR_ARG(answer_header(&answer, "location")));
 	answer_release(&answer);
 	fake_take(redis, "query", &arena, &job);
 	fake_succeed(redis, &job, "{\"answer\":\"x\"}");
@@ -184,7 +184,7 @@ test_killed_api_loses_nothing(void **state)
 
 	ask(api, &answer, "POST", DOCS, "{\"text\":\"x\"}", "Idempotency-Key: once");
 	assert_int_equal(answer.status, 202);
-	snprintf(path, sizeof(path), STR_FMT, STR_ARG(answer_header(&answer, "location")));
+	(void)snprintf(path, sizeof(path), STR_FMT, STR_ARG(answer_header(&answer, "location")));
 	answer_release(&answer);
 	process_stop(api->process); /* SIGKILL */
 	mem_free(api);

@@ -105,7 +105,7 @@ test_memory_headroom(void **state)
 				 (const char *const[]){ "REDIS_HEADROOM_PERCENT=90", NULL });
 	struct redis *redis = redis_server_connect(server);
 	struct answer answer = { 0 };
-	char *filler = mem_alloc(2 * 1024 * 1024);
+	char *filler = mem_alloc((size_t)2 * 1024 * 1024);
 
 	memset(filler, 'x', 2 * 1024 * 1024 - 1);
 	MUST(REDIS_CALL(redis, NULL, e, "SET", "filler", filler));
@@ -152,7 +152,7 @@ test_redis_full(void **state)
 
 	ask_status(api, 202, "POST", DOCS, "{\"id\":\"a\",\"text\":\"x\"}");
 	/* less than it uses now, whatever else it frees */
-	snprintf(limit, sizeof(limit), "%lld", (long long)used_memory(redis) / 2);
+	(void)snprintf(limit, sizeof(limit), "%lld", (long long)used_memory(redis) / 2);
 	MUST(REDIS_CALL(redis, NULL, e, "CONFIG", "SET", "maxmemory", limit));
 	ask_until(api->port, 503, "POST", DOCS, "{\"text\":\"x\"}"); /* seen before it is hit */
 	ask(api, &answer, "POST", V1 "/collections", "{\"name\":\"new\"}");

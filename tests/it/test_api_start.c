@@ -100,7 +100,7 @@ test_refused_at_start(void **state)
 		(const char *const[]){ "--maxmemory-policy", "allkeys-lru", NULL });
 	char url[512], listen[64], *log;
 
-	snprintf(url, sizeof(url), "REDIS_URL=%s", redis_server_url(server));
+	(void)snprintf(url, sizeof(url), "REDIS_URL=%s", redis_server_url(server));
 	assert_int_equal(api_server_refused((const char *const[]){ "rag-api", NULL },
 					    (const char *const[]){ url, "API_LISTEN=127.0.0.1:0",
 								   "METRICS_LISTEN=127.0.0.1:0",
@@ -113,8 +113,8 @@ test_refused_at_start(void **state)
 
 	server = redis_server_start(NULL);
 	struct api_server *api = api_server_start(redis_server_url(server), NULL);
-	snprintf(url, sizeof(url), "REDIS_URL=%s", redis_server_url(server));
-	snprintf(listen, sizeof(listen), "API_LISTEN=127.0.0.1:%d", api->port);
+	(void)snprintf(url, sizeof(url), "REDIS_URL=%s", redis_server_url(server));
+	(void)snprintf(listen, sizeof(listen), "API_LISTEN=127.0.0.1:%d", api->port);
 	assert_int_equal(api_server_refused((const char *const[]){ "rag-api", NULL },
 					    (const char *const[]){ url, listen,
 								   "METRICS_LISTEN=127.0.0.1:0",
@@ -134,14 +134,14 @@ write_keys(const char *path, const char *const *names_and_keys, const char *tail
 	FILE *file = fopen(path, "w");
 
 	assert_non_null(file);
-	fputs("# who may use the API\n\n", file);
+	(void)fputs("# who may use the API\n\n", file);
 	for (; *names_and_keys; names_and_keys += 2) {
 		char hash[SHA256_HEX_BYTES];
 
 		sha256_hex(str_of(names_and_keys[1]), hash);
-		fprintf(file, "%s:%s\n", names_and_keys[0], hash);
+		(void)fprintf(file, "%s:%s\n", names_and_keys[0], hash);
 	}
-	fputs(tail, file);
+	(void)fputs(tail, file);
 	assert_int_equal(fclose(file), 0);
 }
 
@@ -164,7 +164,7 @@ test_keys(void **state)
 	assert_true(fd >= 0);
 	close(fd);
 	write_keys(path, (const char *const[]){ "ann", "key-a", "bob", "key-b", NULL }, "");
-	snprintf(setting, sizeof(setting), "API_KEYS_FILE=%s", path);
+	(void)snprintf(setting, sizeof(setting), "API_KEYS_FILE=%s", path);
 	/* with keys any address may be listened on */
 	struct api_server *api =
 		api_server_start(redis_server_url(server),

@@ -188,8 +188,8 @@ test_get_waits(void **state)
 
 	arena_init(&arena, 1 << 24);
 	submit_query(id);
-	snprintf(record.path, sizeof(record.path), V1 "/jobs/%s", id);
-	snprintf(result.path, sizeof(result.path), V1 "/jobs/%s/result", id);
+	(void)snprintf(record.path, sizeof(record.path), V1 "/jobs/%s", id);
+	(void)snprintf(result.path, sizeof(result.path), V1 "/jobs/%s/result", id);
 	asking_start(&record);
 	asking_start(&result);
 	wait_for_waiters(api, 2);
@@ -249,11 +249,11 @@ test_too_many_waiters(void **state)
 
 	arena_init(&arena, 1 << 24);
 	submit_query(id);
-	snprintf(path, sizeof(path), V1 "/jobs/%s", id);
+	(void)snprintf(path, sizeof(path), V1 "/jobs/%s", id);
 	for (size_t i = 0; i < ARRAY_SIZE(asking); i++) {
 		asking[i].method = "GET";
-		snprintf(asking[i].path, sizeof(asking[i].path), "%s", path);
-		snprintf(asking[i].header[0], sizeof(asking[i].header[0]), "Prefer: wait=30");
+		(void)snprintf(asking[i].path, sizeof(asking[i].path), "%s", path);
+		(void)snprintf(asking[i].header[0], sizeof(asking[i].header[0]), "Prefer: wait=30");
 		asking_start(&asking[i]);
 	}
 	wait_for_waiters(api, 4);
@@ -290,10 +290,10 @@ test_etag(void **state)
 
 	arena_init(&arena, 1 << 24);
 	submit_query(id);
-	snprintf(path, sizeof(path), V1 "/jobs/%s", id);
+	(void)snprintf(path, sizeof(path), V1 "/jobs/%s", id);
 	ask(api, &answer, "GET", path, NULL);
-	snprintf(match, sizeof(match), "If-None-Match: " STR_FMT,
-		 STR_ARG(answer_header(&answer, "etag")));
+	(void)snprintf(match, sizeof(match), "If-None-Match: " STR_FMT,
+		       STR_ARG(answer_header(&answer, "etag")));
 	answer_release(&answer);
 
 	ask(api, &answer, "GET", path, NULL, match);
@@ -313,8 +313,8 @@ test_etag(void **state)
 	answer_release(&answer);
 
 	/* with a wait: tell me when it changes, which is before it is done */
-	snprintf(asking.path, sizeof(asking.path), "%s", path);
-	snprintf(asking.header[1], sizeof(asking.header[1]), "%s", match);
+	(void)snprintf(asking.path, sizeof(asking.path), "%s", path);
+	(void)snprintf(asking.header[1], sizeof(asking.header[1]), "%s", match);
 	asking_start(&asking);
 	wait_for_waiters(api, 1);
 	fake_take(redis, "query", &arena, &job);
@@ -405,8 +405,8 @@ test_replay_of_forgotten(void **state)
 	char path[256];
 
 	ask(api, &answer, "POST", QUERY, "{\"query\":\"f\"}", "Idempotency-Key: forgotten");
-	snprintf(path, sizeof(path), V1 "/jobs/" STR_FMT ":cancel",
-		 STR_ARG(answer_str(&answer, "id")));
+	(void)snprintf(path, sizeof(path), V1 "/jobs/" STR_FMT ":cancel",
+		       STR_ARG(answer_str(&answer, "id")));
 	answer_release(&answer);
 	ask_status(api, 200, "POST", path, NULL);
 	*strstr(path, ":cancel") = '\0';

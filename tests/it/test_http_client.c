@@ -35,8 +35,8 @@ begin(struct fixture *fixture, fake_serve serve, void *user)
 	fixture->fake = fake_http_start(serve, user);
 	assert_true(http_client_new("rag-test/1", &fixture->client, &fixture->err));
 	http_reply_init(&fixture->reply, (size_t)16 * 1024 * 1024);
-	snprintf(fixture->url, sizeof(fixture->url), "http://127.0.0.1:%d/p?key=secret",
-		 fake_http_port(fixture->fake));
+	(void)snprintf(fixture->url, sizeof(fixture->url), "http://127.0.0.1:%d/p?key=secret",
+		       fake_http_port(fixture->fake));
 }
 
 static void
@@ -85,13 +85,14 @@ serve_mirror(const struct fake_request *request, void *user)
 	char text[4096];
 
 	(void)user;
-	snprintf(
+	(void)snprintf(
 		text, sizeof(text),
 		"HTTP/1.1 100 Continue\r\nX-Early: 1\r\n\r\n"
 		"HTTP/1.1 201 Created\r\nContent-Length: %zu\r\nX-ABC:  Value \r\nX-Empty:\r\n\r\n",
 		request->head.len + request->body.len);
 	fake_send(request, text);
-	snprintf(text, sizeof(text), "%.*s%.*s", STR_ARG(request->head), STR_ARG(request->body));
+	(void)snprintf(text, sizeof(text), "%.*s%.*s", STR_ARG(request->head),
+		       STR_ARG(request->body));
 	fake_send(request, text);
 	return true;
 }
@@ -159,8 +160,8 @@ serve_number(const struct fake_request *request, void *user)
 	char text[256];
 
 	(void)user;
-	snprintf(text, sizeof(text), "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n%d",
-		 request->connection);
+	(void)snprintf(text, sizeof(text), "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n%d",
+		       request->connection);
 	fake_send(request, text);
 	return true;
 }
@@ -225,8 +226,8 @@ test_own_server(void **state)
 	memset(body, 'x', len);
 	begin(&fixture, serve_number, NULL);
 	assert_true(http_server_start(&opts, &server, &fixture.err));
-	snprintf(fixture.url, sizeof(fixture.url), "http://127.0.0.1:%d/",
-		 http_server_port(server));
+	(void)snprintf(fixture.url, sizeof(fixture.url), "http://127.0.0.1:%d/",
+		       http_server_port(server));
 
 	struct http_call call = get(&fixture);
 
@@ -468,9 +469,10 @@ serve_retry_after(const struct fake_request *request, void *user)
 {
 	char text[256];
 
-	snprintf(text, sizeof(text), "HTTP/1.1 429 Slow down\r\n%s%s%sContent-Length: 0\r\n\r\n",
-		 *(char **)user ? "Retry-After: " : "", *(char **)user ? *(char **)user : "",
-		 *(char **)user ? "\r\n" : "");
+	(void)snprintf(text, sizeof(text),
+		       "HTTP/1.1 429 Slow down\r\n%s%s%sContent-Length: 0\r\n\r\n",
+		       *(char **)user ? "Retry-After: " : "", *(char **)user ? *(char **)user : "",
+		       *(char **)user ? "\r\n" : "");
 	fake_send(request, text);
 	return true;
 }

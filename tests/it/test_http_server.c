@@ -119,9 +119,10 @@ handler(const struct http_request *request, void *user)
 		answer_text(request, 204, STR("no body belongs here"));
 	} else if (!str_eq(request->path, STR("/silent"))) {
 		http_header(request, "x-test", &found);
-		snprintf(text, sizeof(text), "%.*s|%.*s|%.*s|%.*s|%lld|%d",
-			 STR_ARG(request->method), STR_ARG(request->path), STR_ARG(request->query),
-			 STR_ARG(found), (long long)request->content_length, request->has_body);
+		(void)snprintf(text, sizeof(text), "%.*s|%.*s|%.*s|%.*s|%lld|%d",
+			       STR_ARG(request->method), STR_ARG(request->path),
+			       STR_ARG(request->query), STR_ARG(found),
+			       (long long)request->content_length, request->has_body);
 		answer_text(request, 200, str_of(text));
 	}
 }
@@ -178,9 +179,9 @@ assert_problem(const struct raw_reply *reply, const char *code)
 	size_t at = 0;
 
 	assert_true(raw_header_is(reply, "Content-Type", "application/problem+json"));
-	snprintf(want, sizeof(want), "\"code\":\"%s\"", code);
+	(void)snprintf(want, sizeof(want), "\"code\":\"%s\"", code);
 	assert_true(str_find(body, str_of(want), &at));
-	snprintf(want, sizeof(want), "\"status\":%d,", reply->status);
+	(void)snprintf(want, sizeof(want), "\"status\":%d,", reply->status);
 	assert_true(str_find(body, str_of(want), &at));
 }
 
@@ -1062,7 +1063,7 @@ test_start_failures(void **state)
 	size_t at = 0;
 
 	(void)state;
-	snprintf(listen, sizeof(listen), "127.0.0.1:%d", http_server_port(server));
+	(void)snprintf(listen, sizeof(listen), "127.0.0.1:%d", http_server_port(server));
 	opts.listen = listen;
 	assert_false(http_server_start(&opts, &other, &err));
 	assert_int_equal(err.code, ERR_CONFIG);
@@ -1125,12 +1126,17 @@ static long
 resident_kib(void)
 {
 	FILE *file = fopen("/proc/self/statm", "r");
-	long size = 0, resident = 0;
+	struct str rest, size, resident = { 0 };
+	int64_t pages = 0;
+	char line[128];
 
 	assert_non_null(file);
-	assert_int_equal(fscanf(file, "%ld %ld", &size, &resident), 2);
-	fclose(file);
-	return resident * (sysconf(_SC_PAGESIZE) / 1024);
+	assert_non_null(fgets(line, sizeof(line), file));
+	(void)fclose(file);
+	rest = str_of(line);
+	assert_true(str_split(&rest, ' ', &size) && str_split(&rest, ' ', &resident));
+	assert_true(str_to_i64(resident, 1, INT64_MAX, &pages));
+	return pages * (sysconf(_SC_PAGESIZE) / 1024);
 }
 
 static void
@@ -1152,7 +1158,7 @@ test_many_threads_cost_little(void **state)
 
 	print_message("256 threads: %ld KiB resident\n", grown);
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
-	assert_true(grown < 10 * 1024);
+	assert_true(grown < 10L * 1024);
 #endif
 	raw_reply_release(&reply);
 	http_server_stop(server);

@@ -21,8 +21,8 @@ probe(void *user, enum health_probe kind, char *out_reason, size_t reason_bytes)
 	(void)user;
 	if (kind == HEALTH_LIVE || atomic_load(&ready))
 		return true;
-	snprintf(out_reason, reason_bytes, "%s: the \"queue\" is away",
-		 kind == HEALTH_READY ? "ready" : "startup");
+	(void)snprintf(out_reason, reason_bytes, "%s: the \"queue\" is away",
+		       kind == HEALTH_READY ? "ready" : "startup");
 	return false;
 }
 
@@ -52,8 +52,8 @@ ask(const struct monitor *monitor, const char *method, const char *path, struct 
 	char text[256];
 
 	raw_open(&raw, monitor_port(monitor));
-	snprintf(text, sizeof(text), "%s %s HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n",
-		 method, path);
+	(void)snprintf(text, sizeof(text), "%s %s HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n",
+		       method, path);
 	raw_send(&raw, text);
 	raw_read(&raw, strcmp(method, "HEAD") != 0, reply);
 	assert_true(raw_wait_closed(&raw));
@@ -134,7 +134,7 @@ test_metrics_page(void **state)
 		raw_header_is(&reply, "Content-Type", "text/plain; version=0.0.4; charset=utf-8"));
 	assert_string_equal(reply.body.data,
 			    "# HELP x_total X.\n# TYPE x_total counter\nx_total 0\n");
-	snprintf(length, sizeof(length), "%zu", reply.body.len);
+	(void)snprintf(length, sizeof(length), "%zu", reply.body.len);
 	assert_int_equal(ask(monitor, "HEAD", "/metrics", &reply), 200);
 	assert_true(raw_header_is(&reply, "Content-Length", length));
 	monitor_stop(monitor);

@@ -299,7 +299,7 @@ test_cancel_before_commit_leaves_nothing(void **state)
 		struct err err = ERR_INIT;
 		char job_id[16];
 
-		snprintf(job_id, sizeof(job_id), "j%zu", i);
+		(void)snprintf(job_id, sizeof(job_id), "j%zu", i);
 		atomic_store(&cancel, false);
 		pipeline->cancel = &cancel;
 		pipeline->progress = cancel_at_stage;

@@ -95,10 +95,10 @@ bounded(void **state)
 
 	(void)state;
 	for (int i = 0; i < 12; i++) {
-		snprintf(name, sizeof(name), "live/%02d", i);
+		(void)snprintf(name, sizeof(name), "live/%02d", i);
 		MUST(queue_announce(kit, kit_queue, name, HOUR_MS, e));
 		kit_submit(id);
-		snprintf(name, sizeof(name), "lost/%02d", i);
+		(void)snprintf(name, sizeof(name), "lost/%02d", i);
 		assert_true(kit_take(name, &lease));
 	}
 	assert_int_equal(workers(12, &rows, &more), 24);

@@ -20,7 +20,7 @@
 
 #define LONG_MS 120000 /* a limit for waiting, not a measure */
 #define LEASE "1000"
-#define LONG_TEXT_BYTES (8u * 1024 * 1024)
+#define LONG_TEXT_BYTES ((size_t)8 * 1024 * 1024)
 
 struct fixture {
 	struct redis_server *server;
@@ -57,10 +57,10 @@ tear_down(void **state)
 	redis_free(fixture->redis);
 	redis_server_stop(fixture->server);
 	for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
-		snprintf(path, sizeof(path), "%s/%s", fixture->folder, files[i]);
-		remove(path);
+		(void)snprintf(path, sizeof(path), "%s/%s", fixture->folder, files[i]);
+		(void)remove(path);
 	}
-	remove(fixture->folder);
+	(void)remove(fixture->folder);
 	mem_free(fixture->long_text);
 	mem_free(fixture);
 	return 0;
@@ -70,19 +70,21 @@ tear_down(void **state)
 static struct process *
 start_worker(struct fixture *fixture, const char *extra)
 {
-	const char *env[8] = { extra ? extra : "LOG_LEVEL=info", /* the first of a name counts */
-			       "METRICS_LISTEN=127.0.0.1:0",
-			       "LEASE_MS=" LEASE,
-			       "WORKERS=2",
-			       "BACKOFF_BASE_MS=10",
-			       fixture->env[0],
-			       fixture->env[1],
-			       NULL };
+	const char *env[8] = {
+		extra ? extra : "LOG_LEVEL=info", /* the first of a name counts */
+		"METRICS_LISTEN=127.0.0.1:0",
+		"LEASE_MS=" LEASE, // NOLINT(bugprone-suspicious-missing-comma): one value
+		"WORKERS=2",
+		"BACKOFF_BASE_MS=10",
+		fixture->env[0],
+		fixture->env[1],
+		NULL
+	};
 	const char *const argv[] = { "rag-worker", NULL };
 
-	snprintf(fixture->env[0], sizeof(fixture->env[0]), "REDIS_URL=%s",
-		 redis_server_url(fixture->server));
-	snprintf(fixture->env[1], sizeof(fixture->env[1]), "DATA_DIR=%s", fixture->folder);
+	(void)snprintf(fixture->env[0], sizeof(fixture->env[0]), "REDIS_URL=%s",
+		       redis_server_url(fixture->server));
+	(void)snprintf(fixture->env[1], sizeof(fixture->env[1]), "DATA_DIR=%s", fixture->folder);
 	return process_start(argv, env);
 }
 
@@ -275,7 +277,7 @@ test_questions_pass_documents(void **state)
 	for (size_t i = 0; i < ARRAY_SIZE(documents); i++) {
 		char name[16];
 
-		snprintf(name, sizeof(name), "long-%zu", i);
+		(void)snprintf(name, sizeof(name), "long-%zu", i);
 		jobs_submit_ingest(fixture->redis, &fixture->collection, name, long_text(fixture),
 				   documents[i]);
 	}

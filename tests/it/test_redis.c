@@ -375,22 +375,21 @@ login(void **state)
 	AUTO_PTR(redis_free) struct redis *right = NULL;
 	AUTO_PTR(redis_free) struct redis *wrong = NULL;
 	struct err err = ERR_INIT;
-	char url[128];
-	int port = 0;
+	char url[128], port[8];
 
 	(void)state;
 	(void)close(silent_listener(url, sizeof(url))); /* a port that is free */
-	assert_int_equal(sscanf(url, "redis://127.0.0.1:%d", &port), 1);
-	(void)snprintf(url, sizeof(url), "%d", port);
-	MUST(REDIS_CALL(redis, NULL, e, "CONFIG", "SET", "port", url));
+	assert_true(str_copy(port, sizeof(port), str_of(strrchr(url, ':') + 1)));
+
+	MUST(REDIS_CALL(redis, NULL, e, "CONFIG", "SET", "port", port));
 	MUST(REDIS_CALL(redis, NULL, e, "CONFIG", "SET", "requirepass", "s3cret word"));
 	assert_false(REDIS_CALL(nobody, NULL, &err, "PING"));
 	assert_int_equal(err.code, ERR_REDIS_UNAVAILABLE);
 	assert_int_equal(err.detail, REDIS_DETAIL_DENIED);
-	(void)snprintf(url, sizeof(url), "redis://:s3cret%%20word@127.0.0.1:%d/3", port);
+	(void)snprintf(url, sizeof(url), "redis://:s3cret%%20word@127.0.0.1:%s/3", port);
 	right = connect_with(url, 5000);
 	MUST(REDIS_CALL(right, NULL, e, "PING"));
-	(void)snprintf(url, sizeof(url), "redis://default:other@localhost:%d", port);
+	(void)snprintf(url, sizeof(url), "redis://default:other@localhost:%s", port);
 	wrong = connect_with(url, 5000);
 	assert_false(REDIS_CALL(wrong, NULL, &err, "PING"));
 	assert_int_equal(err.code, ERR_REDIS_UNAVAILABLE);

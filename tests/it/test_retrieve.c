@@ -26,7 +26,7 @@
 #include "tests/support/must.h"
 
 #define DIM 8
-#define CHUNKS 5
+#define CHUNKS ((size_t)5)
 #define ARENA(name) AUTO(arena) struct arena name = { .max_bytes = (size_t)256 << 20 }
 
 static char folder[FOLDER_BYTES];

@@ -15,7 +15,7 @@
 #include "common/result.h"
 #include "tests/support/must.h"
 
-#define MAX_REPLY_BYTES (64u * 1024 * 1024)
+#define MAX_REPLY_BYTES ((size_t)64 * 1024 * 1024)
 
 /* ---- the process ---- */
 
@@ -43,7 +43,7 @@ api_server_start(const char *redis_url, const char *const *env)
 	size_t count = 2;
 	char *log;
 
-	snprintf(url, sizeof(url), "REDIS_URL=%s", redis_url);
+	(void)snprintf(url, sizeof(url), "REDIS_URL=%s", redis_url);
 	full[count++] = url;
 	for (size_t i = 0; env && env[i]; i++) {
 		assert_true(i < API_MAX_ENV);
@@ -107,7 +107,7 @@ ask_with(int port, const char *method, const char *path, const char *const *head
 	char url[4096];
 
 	MUST(http_client_new("test", &client, e));
-	snprintf(url, sizeof(url), "http://127.0.0.1:%d%s", port, path);
+	(void)snprintf(url, sizeof(url), "http://127.0.0.1:%d%s", port, path);
 	struct http_call call = {
 		.method = method,
 		.url = url,

@@ -13,7 +13,7 @@
 #include "common/sha256.h"
 #include "jobs/spec/spec.h"
 
-#define JOBS_MAX_PAYLOAD_BYTES (64u * 1024 * 1024)
+#define JOBS_MAX_PAYLOAD_BYTES ((size_t)64 * 1024 * 1024)
 #define JOBS_POLL_MS 10
 
 static void
@@ -103,7 +103,7 @@ void
 jobs_submit_query(struct redis *redis, const struct collection *collection, const char *question,
 		  char out_id[JOB_ID_BYTES])
 {
-	AUTO(buf) struct buf bytes = BUF_INIT(64 * 1024);
+	AUTO(buf) struct buf bytes = BUF_INIT((size_t)64 * 1024);
 	struct query_payload payload = {
 		.collection = str_of(collection->name),
 		.uid = str_of(collection->uid),

@@ -12,7 +12,7 @@
 #include "common/base/mem.h"
 #include "tests/support/jobs.h"
 
-#define PIPELINE_ARENA_BYTES (512u * 1024 * 1024)
+#define PIPELINE_ARENA_BYTES ((size_t)512 * 1024 * 1024)
 
 static void
 must(bool ok, const struct err *err)
@@ -41,7 +41,7 @@ pipeline_start(void)
 	must(generator_open(&pipeline->config, &pipeline->env.generator, &err), &err);
 	must(catalog_get(pipeline->redis, STR("default"), &pipeline->collection, &err), &err);
 	arena_init(&pipeline->arena, PIPELINE_ARENA_BYTES);
-	buf_init(&pipeline->result, 16u * 1024 * 1024);
+	buf_init(&pipeline->result, (size_t)16 * 1024 * 1024);
 	return pipeline;
 }
 
@@ -62,10 +62,10 @@ pipeline_stop(struct pipeline *pipeline)
 	for (const char *const *name =
 		     (const char *const[]){ "rag.db", "rag.db-wal", "rag.db-shm", NULL };
 	     *name; name++) {
-		snprintf(command, sizeof(command), "%s/%s", pipeline->folder, *name);
-		remove(command);
+		(void)snprintf(command, sizeof(command), "%s/%s", pipeline->folder, *name);
+		(void)remove(command);
 	}
-	remove(pipeline->folder);
+	(void)remove(pipeline->folder);
 	mem_free(pipeline);
 }
 
@@ -118,7 +118,7 @@ bool
 pipeline_query(struct pipeline *pipeline, const char *json, struct err *err)
 {
 	AUTO_PTR(js_free) struct js *root = NULL;
-	AUTO(buf) struct buf bytes = BUF_INIT(1024u * 1024);
+	AUTO(buf) struct buf bytes = BUF_INIT((size_t)1024 * 1024);
 	struct query_payload payload;
 	struct err failure = ERR_INIT;
 

@@ -50,7 +50,7 @@ process_start(const char *const *argv, const char *const *env)
 
 		if (!value)
 			continue;
-		snprintf(kept[count - 1], sizeof(kept[0]), "%s=%s", *name, value);
+		(void)snprintf(kept[count - 1], sizeof(kept[0]), "%s=%s", *name, value);
 		full_env[count] = kept[count - 1];
 		count++;
 	}
@@ -58,7 +58,7 @@ process_start(const char *const *argv, const char *const *env)
 		assert_true(count < PROCESS_MAX_ENV);
 		full_env[count++] = env[i];
 	}
-	snprintf(program, sizeof(program), "%s/%s", RAG_BIN_DIR, argv[0]);
+	(void)snprintf(program, sizeof(program), "%s/%s", RAG_BIN_DIR, argv[0]);
 	str_copy(process->log_path, sizeof(process->log_path), STR("/tmp/rag-process-XXXXXX"));
 	log = mkostemp(process->log_path, O_CLOEXEC | O_APPEND);
 	assert_true(log >= 0);
@@ -122,7 +122,7 @@ process_is_running(struct process *process)
 char *
 process_log(const struct process *process)
 {
-	AUTO(buf) struct buf text = BUF_INIT(64u * 1024 * 1024);
+	AUTO(buf) struct buf text = BUF_INIT((size_t)64 * 1024 * 1024);
 	char piece[8192];
 	ssize_t got;
 	int fd = open(process->log_path, O_RDONLY | O_CLOEXEC);

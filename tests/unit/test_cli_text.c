@@ -120,7 +120,7 @@ writes_figures(void **state)
 	text_add_age(&out, 59);
 	text_add_age(&out, 60);
 	text_add_age(&out, 7200);
-	text_add_age(&out, 86400 * 3);
+	text_add_age(&out, INT64_C(86400) * 3);
 	assert_string_equal(out.data, "01:05 1:02:03 59s1m2h3d");
 }
 

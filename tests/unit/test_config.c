@@ -394,7 +394,7 @@ static void
 stays_quick_with_floods(void **state)
 {
 	(void)state;
-	size_t len = 256 * 1024;
+	size_t len = (size_t)256 * 1024;
 	char *text = mem_alloc(len + 1);
 	static const char *const floods[] = { "[",	 "{", "- ",  "a:\n ", "? ",
 					      "\"a\": ", "'", "|\n", "&a ",   "!a " };

@@ -110,13 +110,14 @@ threads_never_get_the_same(void **state)
 
 	(void)state;
 	for (int i = 0; i < THREADS; i++)
-		assert_int_equal(pthread_create(&threads[i], NULL, make_many, ids[i * PER_THREAD]),
+		assert_int_equal(pthread_create(&threads[i], NULL, make_many,
+						ids[(size_t)i * PER_THREAD]),
 				 0);
 	for (int i = 0; i < THREADS; i++)
 		assert_int_equal(pthread_join(threads[i], NULL), 0);
 	for (int i = 1; i < PER_THREAD; i++)
 		assert_true(strcmp(ids[i - 1], ids[i]) < 0);
-	qsort(ids, THREADS * PER_THREAD, sizeof(ids[0]), compare_ids);
+	qsort(ids, (size_t)THREADS * PER_THREAD, sizeof(ids[0]), compare_ids);
 	for (int i = 1; i < THREADS * PER_THREAD; i++)
 		assert_true(strcmp(ids[i - 1], ids[i]) != 0);
 }

@@ -145,7 +145,7 @@ any_bytes_are_valid_json(void **state)
 
 	assert_memory_equal(msg, all, 127); /* ASCII comes back unchanged */
 	for (int i = 0; i < 128; i++)	    /* each other byte became U+FFFD */
-		assert_memory_equal(msg + 127 + 3 * i, "\ufffd", 3);
+		assert_memory_equal(msg + 127 + (ptrdiff_t)3 * i, "\ufffd", 3);
 	json_decref(parsed);
 
 	log_field("req_id", "a\"b\\c\n\x01\xff\u20ac");

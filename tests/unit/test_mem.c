@@ -133,7 +133,7 @@ status_of(void (*fn)(void), char *out, size_t out_bytes)
 		struct rlimit no_core = { 0, 0 };
 
 		setrlimit(RLIMIT_CORE, &no_core);
-		signal(SIGABRT, SIG_DFL);
+		(void)signal(SIGABRT, SIG_DFL);
 		dup2(pipe_fds[1], STDERR_FILENO);
 		fn();
 		_exit(0);

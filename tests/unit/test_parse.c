@@ -72,7 +72,7 @@ block_text(const struct parsed *parsed, size_t i)
 static void
 assert_blocks(const char *media_type, const char *document, const char *expected)
 {
-	AUTO(buf) struct buf got = BUF_INIT(64 * 1024);
+	AUTO(buf) struct buf got = BUF_INIT((size_t)64 * 1024);
 	struct parsed parsed = parse(media_type, str_of(document));
 
 	for (size_t i = 0; i < parsed.block_count; i++) {
@@ -81,7 +81,7 @@ assert_blocks(const char *media_type, const char *document, const char *expected
 		buf_printf(&got, "%s%c%d ", i ? "~" : "", "PHLCT"[parsed.blocks[i].kind],
 			   parsed.blocks[i].level);
 		for (size_t k = 0; k < text.len; k++)
-			buf_add_char(&got, text.ptr[k] == '\n' ? ';' : text.ptr[k]);
+			buf_add_char(&got, (char)(text.ptr[k] == '\n' ? ';' : text.ptr[k]));
 	}
 	assert_string_equal(got.data, expected);
 }
@@ -186,7 +186,7 @@ too_little_memory(void **state)
 	const struct buf *documents[] = { &text, &text, &html, &html, &json };
 
 	for (size_t type = 0; type < ARRAY_SIZE(media_types); type++) {
-		for (size_t max = 1024; max < 150 * 1024; max += max / 2) {
+		for (size_t max = 1024; max < (size_t)150 * 1024; max += max / 2) {
 			AUTO(arena) struct arena small;
 			struct parsed parsed;
 			struct err err = ERR_INIT;

@@ -136,7 +136,7 @@ searches_what_is_there(void **state)
 			all[r][i] = number(&seed);
 		vectors_add(&vectors, (int64_t)r * 2, all[r]);
 	}
-	assert_true(vectors_bytes(&vectors) >= ROWS * DIM * sizeof(float));
+	assert_true(vectors_bytes(&vectors) >= (size_t)ROWS * DIM * sizeof(float));
 	check_searches(&vectors);
 	remove_rows(&vectors, 50, 60);
 	remove_rows(&vectors, 55, 3100);
