@@ -20,13 +20,13 @@ static const struct field create_rows[] = {
 	FIELD(struct collection_body, description, FIELD_STR, .max = DESCRIPTION_MAX_BYTES,
 	      .doc = "for people"),
 };
-static const struct fields create_fields = FIELDS("collection", create_rows);
+const struct fields collection_create_fields = FIELDS("collection", create_rows);
 
 static const struct field patch_rows[] = {
 	FIELD(struct collection_body, description, FIELD_STR, .max = DESCRIPTION_MAX_BYTES,
 	      .doc = "for people"),
 };
-static const struct fields patch_fields = FIELDS("change of a collection", patch_rows);
+const struct fields collection_patch_fields = FIELDS("change of a collection", patch_rows);
 
 static void
 collection_object(struct jw *w, const struct collection *collection)
@@ -95,7 +95,7 @@ collections_create(struct call *call, struct err *err)
 	struct redis *redis;
 
 	if (!call_check_params(call, known, err) || !call_json(call, &root, err) ||
-	    !fields_from_json(&create_fields, root, &body, &call->arena, err) ||
+	    !fields_from_json(&collection_create_fields, root, &body, &call->arena, err) ||
 	    !check_description(body.description, err))
 		return false;
 	if (!catalog_name_valid(body.name, err))
@@ -138,7 +138,7 @@ collections_patch(struct call *call, struct err *err)
 		return false;
 	full = shared_full_name(call, str_of(collection.name));
 	body.description = str_of(collection.description);
-	if (!fields_from_json(&patch_fields, root, &body, &call->arena, err) ||
+	if (!fields_from_json(&collection_patch_fields, root, &body, &call->arena, err) ||
 	    !check_description(body.description, err) || !call_redis(call, &redis, err) ||
 	    !catalog_set_description(redis, str_of(full.text), body.description, &collection, err))
 		return false;

@@ -9,7 +9,11 @@
 #include "api/call.h"
 #include "common/base/err.h"
 
+/* contract.c */
+bool contract_get(struct call *call, struct err *err);
+
 /* collections.c */
+extern const struct fields collection_create_fields, collection_patch_fields;
 bool collections_list(struct call *call, struct err *err);
 bool collections_create(struct call *call, struct err *err);
 bool collections_get(struct call *call, struct err *err);

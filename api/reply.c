@@ -6,15 +6,28 @@
 
 #include "common/base/clock.h"
 
-void
-reply_start(struct call *call, int status)
+static void
+start(struct call *call, int status, const char *cache_control)
 {
 	buf_clear(&call->body);
 	http_answer_init(&call->answer, status);
 	http_answer_header(&call->answer, "X-Request-Id", "%s", call->request_id);
-	http_answer_header(&call->answer, "Cache-Control", "no-store");
+	http_answer_header(&call->answer, "Cache-Control", "%s", cache_control);
 	if (call->traceparent[0])
 		http_answer_header(&call->answer, "traceparent", "%s", call->traceparent);
+}
+
+void
+reply_start(struct call *call, int status)
+{
+	start(call, status, "no-store");
+}
+
+void
+reply_start_cached(struct call *call, int status, const char *etag)
+{
+	start(call, status, "no-cache");
+	http_answer_header(&call->answer, "ETag", "%s", etag);
 }
 
 struct jw

@@ -4,7 +4,7 @@
  *	struct jw w = reply_json(call, 200);
  *	jw_obj(&w); ...; jw_end(&w);
  *	return true;
- * A second reply_* replaces the first. All answers carry X-Request-Id and Cache-Control: no-store.
+ * A second reply_* replaces the first. All answers carry X-Request-Id and Cache-Control.
  */
 #ifndef RAG_API_REPLY_H
 #define RAG_API_REPLY_H
@@ -18,6 +18,8 @@
 
 /* An answer without a body yet. */
 void reply_start(struct call *call, int status);
+/* The same of something that caches may keep while its entity tag (with quotes) is the same. */
+void reply_start_cached(struct call *call, int status, const char *etag);
 struct jw reply_json(struct call *call, int status);
 void reply_header_i64(struct call *call, const char *name, int64_t value);
 

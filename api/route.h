@@ -3,7 +3,8 @@
  * the scope, handle, answer, log, count.
  *
  * A pattern's `{...}` takes one path segment (decoded into call->params in order); `{...}:verb` takes a segment
- * that ends with the verb. The pattern is also the route label of the metrics. Adding a route is one row.
+ * that ends with the verb. The pattern is also the route label of the metrics. Adding a route is one row here, and
+ * a path in openapi.json: tests compare it with this table and with what the API answers.
  */
 #ifndef RAG_API_ROUTE_H
 #define RAG_API_ROUTE_H

@@ -24,7 +24,7 @@ static const struct field option_rows[] = {
 	FIELD(struct submit_options, max_failures, FIELD_I64, .min = 1, .max = 100,
 	      .doc = "failures after which the job is dead"),
 };
-static const struct fields option_fields = FIELDS("submission", option_rows);
+const struct fields submit_option_fields = FIELDS("submission", option_rows);
 
 static bool
 check_options(const struct submit_options *options, struct err *err)
@@ -104,7 +104,7 @@ submit_options_from_json(struct call *call, struct js **root, struct submit_opti
 	if (!any)
 		return true;
 	if (!part_of(*root, true, max_bytes, &options, err) ||
-	    !fields_from_json(&option_fields, options, out, &call->arena, err) ||
+	    !fields_from_json(&submit_option_fields, options, out, &call->arena, err) ||
 	    !check_options(out, err) || !part_of(*root, false, max_bytes, &rest, err))
 		return false;
 	js_free(*root);

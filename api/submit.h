@@ -27,6 +27,8 @@ struct submit_options {
 	int64_t delay_s, expires_in_s, max_failures; /* 0 = none, never, the configuration's */
 };
 
+extern const struct fields submit_option_fields;
+
 /* Names of the options, for call_check_params: put them into the list of known parameters. */
 #define SUBMIT_PARAMS "run_at", "delay_s", "expires_in_s", "max_failures"
 bool submit_options_from_params(struct call *call, struct submit_options *out, struct err *err);
