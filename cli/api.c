@@ -186,6 +186,10 @@ send_once(struct api *api, const struct api_call *call, struct err *err)
 {
 	struct headers headers = { .count = 0 };
 	int timeout_ms = call->timeout_ms ? call->timeout_ms : CALL_TIMEOUT_MS;
+	int connect_ms = CONNECT_TIMEOUT_MS;
+
+	if (api->most_ms > 0)
+		timeout_ms = connect_ms = api->most_ms;
 
 	buf_clear(&api->url);
 	if (*call->path == '/')
@@ -212,7 +216,7 @@ send_once(struct api *api, const struct api_call *call, struct err *err)
 				  .url = api->url.data,
 				  .headers = headers.list,
 				  .body = call->body,
-				  .connect_timeout_ms = CONNECT_TIMEOUT_MS,
+				  .connect_timeout_ms = connect_ms,
 				  .timeout_ms = timeout_ms + 1000 * call->prefer_wait_s,
 				  .cancel = &cli_interrupted,
 				  .max_body_bytes = API_MAX_REPLY_BYTES };
@@ -293,15 +297,27 @@ api_send(struct api *api, const struct api_call *call, struct err *err)
 }
 
 bool
+api_parse(const struct api *api, struct js **out, struct err *err)
+{
+	AUTO_PTR(js_free) struct js *answer = NULL;
+
+	if (!js_parse(str_make(api->reply.body.data, api->reply.body.len), &answer, err)) {
+		err_wrap(err, "the server answered %d", api->reply.status);
+		err->code = ERR_PROTOCOL;
+		return false;
+	}
+	if (!js_is(answer, JS_OBJECT))
+		return err_set(err, ERR_PROTOCOL,
+			       "the server answered %s, not an object: is this the API?",
+			       js_type_name(js_type(answer)));
+	*out = TAKE(answer);
+	return true;
+}
+
+bool
 api_json(struct api *api, const struct api_call *call, struct js **out, struct err *err)
 {
-	if (!api_send(api, call, err))
-		return false;
-	if (js_parse(str_make(api->reply.body.data, api->reply.body.len), out, err))
-		return true;
-	err_wrap(err, "the server answered %d", api->reply.status);
-	err->code = ERR_PROTOCOL;
-	return false;
+	return api_send(api, call, err) && api_parse(api, out, err);
 }
 
 bool

@@ -28,6 +28,7 @@ struct api {
 	struct http_client *client; /* owned */
 	struct http_reply reply;    /* of the last call */
 	struct buf url;
+	int most_ms;	  /* the most that one call may take; 0 = each call's own limit */
 	int64_t retry_ms; /* how long a call may be repeated; 0 = not at all */
 	/* Optional: told before each wait, for the progress line. */
 	void (*on_retry)(void *user, const struct err *err, int64_t wait_ms);
@@ -55,7 +56,9 @@ struct api_call {
  * the HTTP status, 0 when there was no answer. */
 bool api_send(struct api *api, const struct api_call *call, struct err *err);
 
-/* The same, and the body as JSON (caller frees); a body that is none is ERR_PROTOCOL. */
+/* The body of the last answer as a JSON object (caller frees); one that is none is ERR_PROTOCOL. */
+bool api_parse(const struct api *api, struct js **out, struct err *err);
+/* Both at once. */
 bool api_json(struct api *api, const struct api_call *call, struct js **out, struct err *err);
 bool api_get(struct api *api, const char *path, struct js **out, struct err *err);
 

@@ -46,14 +46,15 @@ static const struct option options[] = {
 	     .doc = "API key; else RAG_API_KEY (others on this machine can see a command line)"),
 	TEXT("key-file", key_file, .value = "FILE", .global = true, .doc = "file with the API key"),
 	WHOLE("retry", retry_s, .value = "SECONDS", .min = 0, .max = 86400, .global = true,
-	      .doc = "how long a refused or lost request is repeated (ingest: 300, others: 10)"),
+	      .doc = "how long a refused or lost request is repeated (ingest, dead: 300; others: "
+		     "10)"),
 	FLAG("quiet", quiet, .letter = 'q', .global = true, .doc = "no progress, no summary"),
 	FLAG("no-color", no_color, .global = true, .doc = "no colours (as NO_COLOR)"),
 	FLAG("help", help, .letter = 'h', .global = true, .doc = "this help"),
 	FLAG("version", version, .global = true, .doc = "the version of ragctl"),
 
 	FLAG("json", json, .doc = "print the server's answer as JSON"),
-	TEXT("collection", collection, .letter = 'c', .value = "NAME",
+	TEXT("collection", collection, .letter = 'c', .value = "COLLECTION",
 	     .doc = "the collection (default: default)"),
 	WHOLE("jobs", jobs, .letter = 'j', .value = "N", .min = 1, .max = 64,
 	      .doc = "requests in flight (default 8)"),
@@ -78,12 +79,15 @@ static const struct option options[] = {
 	WHOLE("timeout", timeout_s, .value = "SECONDS", .min = 1, .max = 86400,
 	      .doc = "how long to wait for the result (default 120)"),
 	TEXT("status", status, .value = "STATUS", .doc = "only jobs of this status"),
-	TEXT("queue", queue, .value = "NAME", .doc = "only jobs of this queue"),
-	TEXT("job-type", job_type, .value = "TYPE", .doc = "only jobs of this type"),
+	TEXT("queue", queue, .value = "QUEUE", .doc = "only jobs of this queue"),
+	TEXT("job-type", job_type, .value = "JOB-TYPE", .doc = "only jobs of this type"),
 	TEXT("error", error, .value = "CODE", .doc = "only jobs whose last failure has this code"),
 	TEXT("older-than", older_than, .value = "AGE",
 	     .doc = "only jobs that ended longer ago: 90s, 30m, 12h, 7d"),
 	FLAG("all", all, .doc = "all dead jobs"),
+	WHOLE("interval", interval_s, .value = "SECONDS", .min = 1, .max = 3600,
+	      .doc = "how often to look (default 2)"),
+	FLAG("once", once, .doc = "look once and end"),
 	WHOLE("limit", limit, .letter = 'n', .value = "N", .min = 1, .max = 1000000,
 	      .doc = "at most so many"),
 	FLAG("result", result, .doc = "print the job's result"),
@@ -240,9 +244,8 @@ unknown_command(const char *group, const char *word, struct err *err)
 		       word);
 }
 
-/* The first one or two words name the command; they leave cli->args. */
-static bool
-take_command(struct cli *cli, const struct command **out, const char **out_group, struct err *err)
+bool
+args_command(struct cli *cli, const struct command **out, const char **out_group, struct err *err)
 {
 	const char *group = "";
 
@@ -315,11 +318,51 @@ args_parse(struct cli *cli, int argc, const char *const *argv, const char **args
 		else if (!take_option(cli, &words, err))
 			return false;
 	}
-	if (!take_command(cli, out, out_group, err))
+	if (!args_command(cli, out, out_group, err))
 		return false;
 	if (!*out || cli->options.help)
 		return true;
 	return check_options(*out, words.used, err) && check_count(cli, *out, err);
+}
+
+/* ---- for others ---- */
+
+static void
+show_option(const struct option *option, struct args_option *out)
+{
+	*out = (struct args_option){ .name = option->name,
+				     .letter = option->letter,
+				     .value = option->value,
+				     .global = option->global };
+}
+
+bool
+args_option_at(size_t index, struct args_option *out)
+{
+	if (index >= ARRAY_SIZE(options))
+		return false;
+	show_option(&options[index], out);
+	return true;
+}
+
+bool
+args_option_find(struct str name, bool is_letter, struct args_option *out)
+{
+	const struct option *option = NULL;
+
+	if (!is_letter)
+		option = find_option(name, '\0');
+	else if (name.len == 1)
+		option = find_option(name, name.ptr[0]);
+	if (option)
+		show_option(option, out);
+	return option != NULL;
+}
+
+bool
+args_takes(const struct command *command, const char *option)
+{
+	return command && has_word(command->options, option);
 }
 
 /* ---- help ---- */
@@ -348,12 +391,21 @@ print_globals(FILE *out)
 	}
 }
 
+/* "dead retry [JOB...]" */
+static void
+add_usage(struct buf *out, const struct command *command)
+{
+	buf_printf(out, "%s%s%s%s%s", command->group, *command->group ? " " : "", command->name,
+		   *command->args ? " " : "", command->args);
+}
+
 static void
 help_command(const struct command *command, FILE *out)
 {
-	(void)fprintf(out, "Usage: ragctl %s%s%s%s%s [options]\n\n%s\n", command->group,
-		      *command->group ? " " : "", command->name, *command->args ? " " : "",
-		      command->args, command->summary);
+	AUTO(buf) struct buf usage = BUF_INIT(200);
+
+	add_usage(&usage, command);
+	(void)fprintf(out, "Usage: ragctl %s [options]\n\n%s\n", usage.data, command->summary);
 	if (command->help)
 		(void)fprintf(out, "\n%s", command->help);
 	if (*command->options)
@@ -365,17 +417,37 @@ help_command(const struct command *command, FILE *out)
 	print_globals(out);
 }
 
+/* Not for people, or not of the group that was asked for (NULL: all). */
+static bool
+is_hidden(const struct command *command, const char *group)
+{
+	return !*command->summary || (group && strcmp(command->group, group) != 0);
+}
+
+/* The commands in two columns, an empty line before each group. */
 static void
 help_list(const char *group, FILE *out)
 {
+	const char *last = NULL;
+	size_t width = 0;
+
 	for (size_t i = 0; i < command_count; i++) {
 		AUTO(buf) struct buf left = BUF_INIT(200);
 
-		if (group && strcmp(commands[i].group, group) != 0)
+		add_usage(&left, &commands[i]);
+		if (!is_hidden(&commands[i], group) && left.len > width)
+			width = left.len;
+	}
+	for (size_t i = 0; i < command_count; i++) {
+		AUTO(buf) struct buf left = BUF_INIT(200);
+
+		if (is_hidden(&commands[i], group))
 			continue;
-		buf_printf(&left, "%s%s%s%s%s", commands[i].group, *commands[i].group ? " " : "",
-			   commands[i].name, *commands[i].args ? " " : "", commands[i].args);
-		(void)fprintf(out, "  %-28s %s\n", left.data, commands[i].summary);
+		if (last && strcmp(last, commands[i].group) != 0)
+			(void)fputc('\n', out);
+		last = commands[i].group;
+		add_usage(&left, &commands[i]);
+		(void)fprintf(out, "  %-*s  %s\n", (int)width, left.data, commands[i].summary);
 	}
 }
 
@@ -390,6 +462,8 @@ args_help(const struct command *command, const char *group, FILE *out)
 		      group ? " " : "");
 	help_list(group, out);
 	print_globals(out);
+	if (group && find_command(group, "list"))
+		(void)fprintf(out, "\n`ragctl %s` alone is `ragctl %s list`.\n", group, group);
 	if (group)
 		return;
 	(void)fputs("\nExit codes:\n"

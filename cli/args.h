@@ -12,6 +12,7 @@
 #include <stdio.h>
 
 #include "cli/cli.h"
+#include "common/base/str.h"
 
 struct command {
 	const char *group; /* "jobs"; "" = a command of one word */
@@ -33,6 +34,23 @@ extern const size_t command_count;
  * which, or NULL). ERR_INVALID says what is wrong. */
 bool args_parse(struct cli *cli, int argc, const char *const *argv, const char **args,
 		const struct command **out, const char **out_group, struct err *err);
+
+/* An option as others see it. */
+struct args_option {
+	const char *name;
+	char letter;	   /* '\0' = none */
+	const char *value; /* what its value is, "FILE"; NULL = it takes none */
+	bool global;	   /* every command takes it */
+};
+bool args_option_at(size_t index, struct args_option *out); /* false past the end */
+/* By its name, or by its one letter. */
+bool args_option_find(struct str name, bool is_letter, struct args_option *out);
+/* false for NULL */
+bool args_takes(const struct command *command, const char *option);
+
+/* The command that the first one or two words of cli->args name; they leave cli->args. *out and *out_group as above. */
+bool args_command(struct cli *cli, const struct command **out, const char **out_group,
+		  struct err *err);
 
 /* Help of one command; of one group; of the program. */
 void args_help(const struct command *command, const char *group, FILE *out);

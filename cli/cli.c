@@ -29,16 +29,29 @@ const struct command commands[] = {
 	{ "", "query", "TEXT", 1, 1,
 	  "collection top-k mode filter no-generate explain rerank timeout json", cli_query,
 	  "ask a question: answer, sources, timings", NULL },
+	{ "", "watch", "JOB", 1, 1, "json", cli_jobs_watch, "follow a job until it is done (as `jobs watch`)",
+	  "Exit code 0 when it succeeded, 1 when it ended otherwise.\n" },
+	{ "", "top", "", 0, 0, "interval once json", cli_top, "watch queues and workers",
+	  "Draws in place on a terminal; q quits, the space bar looks at once. Elsewhere it prints a line a queue each time,\n"
+	  "with --json an object a line. --once, or --json without --interval, looks once.\n" },
+	{ "", "health", "", 0, 0, "health-url json", cli_health, "is the engine well?", NULL },
+	{ "", "eval", "FOLDER", 1, 1, "collection keep jobs baseline resamples seed timeout json", cli_eval,
+	  "measure retrieval on a test collection",
+	  "FOLDER holds one in BEIR's layout: corpus.jsonl, queries.jsonl, qrels/test.tsv. The documents are ingested\n"
+	  "into a collection made for the run, which is deleted at the end (--keep leaves it), or into the one\n"
+	  "that --collection names. Each question is asked four times: lexical, dense, hybrid, hybrid reranked. Prints\n"
+	  "nDCG@10, recall@10, recall@100 and MRR, with bootstrap intervals, and the differences to a baseline.\n" },
+	{ "", "help", "[COMMAND...]", 0, 2, "", cli_help, "more about a command, or this list", NULL },
 	{ "jobs", "list", "", 0, 0, "status queue job-type collection error limit json", cli_jobs_list,
 	  "the newest jobs", NULL },
-	{ "jobs", "show", "ID", 1, 1, "result json", cli_jobs_show, "one job", NULL },
-	{ "jobs", "watch", "ID", 1, 1, "json", cli_jobs_watch, "follow a job until it is done",
+	{ "jobs", "show", "JOB", 1, 1, "result json", cli_jobs_show, "one job", NULL },
+	{ "jobs", "watch", "JOB", 1, 1, "json", cli_jobs_watch, "follow a job until it is done",
 	  "Exit code 0 when it succeeded, 1 when it ended otherwise.\n" },
-	{ "jobs", "cancel", "ID...", 1, MANY_ARGS, "json", cli_jobs_cancel, "stop jobs", NULL },
-	{ "jobs", "retry", "ID...", 1, MANY_ARGS, "json", cli_jobs_retry, "run failed jobs again", NULL },
+	{ "jobs", "cancel", "JOB...", 1, MANY_ARGS, "json", cli_jobs_cancel, "stop jobs", NULL },
+	{ "jobs", "retry", "JOB...", 1, MANY_ARGS, "json", cli_jobs_retry, "run failed jobs again", NULL },
 	{ "queues", "list", "", 0, 0, "json", cli_queues_list, "the queues and what is in them", NULL },
-	{ "queues", "pause", "NAME", 1, 1, "json", cli_queues_pause, "stop starting jobs of a queue", NULL },
-	{ "queues", "resume", "NAME", 1, 1, "json", cli_queues_resume, "start them again", NULL },
+	{ "queues", "pause", "QUEUE", 1, 1, "json", cli_queues_pause, "stop starting jobs of a queue", NULL },
+	{ "queues", "resume", "QUEUE", 1, 1, "json", cli_queues_resume, "start them again", NULL },
 	{ "dead", "list", "", 0, 0, "queue collection job-type error older-than limit json", cli_dead_list,
 	  "jobs that failed for good, newest first", NULL },
 	{ "dead", "show", "JOB", 1, 1, "json", cli_dead_show, "one, with its error and what is known of its end", NULL },
@@ -52,21 +65,17 @@ const struct command commands[] = {
 	{ "collections", "list", "", 0, 0, "json", cli_collections_list, "all collections", NULL },
 	{ "collections", "create", "NAME", 1, 1, "description json", cli_collections_create,
 	  "make a collection", NULL },
-	{ "collections", "show", "NAME", 1, 1, "json", cli_collections_show, "one collection", NULL },
-	{ "collections", "delete", "NAME", 1, 1, "yes json", cli_collections_delete,
+	{ "collections", "show", "COLLECTION", 1, 1, "json", cli_collections_show, "one collection", NULL },
+	{ "collections", "delete", "COLLECTION", 1, 1, "yes json", cli_collections_delete,
 	  "delete a collection with its documents", NULL },
 	{ "documents", "list", "", 0, 0, "collection limit json", cli_documents_list,
 	  "documents of a collection", NULL },
-	{ "documents", "show", "ID", 1, 1, "collection json", cli_documents_show, "one document", NULL },
-	{ "documents", "delete", "ID...", 1, MANY_ARGS, "collection json", cli_documents_delete,
+	{ "documents", "show", "DOCUMENT", 1, 1, "collection json", cli_documents_show, "one document", NULL },
+	{ "documents", "delete", "DOCUMENT...", 1, MANY_ARGS, "collection json", cli_documents_delete,
 	  "delete documents", NULL },
-	{ "", "eval", "FOLDER", 1, 1, "collection keep jobs baseline resamples seed timeout json", cli_eval,
-	  "measure retrieval on a test collection",
-	  "FOLDER holds one in BEIR's layout: corpus.jsonl, queries.jsonl, qrels/test.tsv. The documents are ingested\n"
-	  "into a collection made for the run, which is deleted at the end (--keep leaves it), or into the one\n"
-	  "that --collection names. Each question is asked four times: lexical, dense, hybrid, hybrid reranked. Prints\n"
-	  "nDCG@10, recall@10, recall@100 and MRR, with bootstrap intervals, and the differences to a baseline.\n" },
-	{ "", "health", "", 0, 0, "health-url json", cli_health, "is the engine well?", NULL },
+	{ "completion", "bash", "", 0, 0, "", cli_completion_bash, "print the completion script for bash",
+	  "Load it with: source <(ragctl completion bash)\n" },
+	{ "completion", "words", "[WORD...]", 0, MANY_ARGS, "", cli_completion_words, "", NULL },
 };
 /* clang-format on */
 const size_t command_count = ARRAY_SIZE(commands);
@@ -133,8 +142,8 @@ read_key(struct cli *cli, const char *path, struct err *err)
 	return key.len > 0 || err_set(err, ERR_INVALID, "the key file '%s' is empty", path);
 }
 
-static bool
-set_up(struct cli *cli, char *url, struct err *err)
+bool
+cli_set_up(struct cli *cli, char *url, size_t url_bytes, struct err *err)
 {
 	const struct cli_world *world = cli->world;
 	const char *given = cli->options.url ? cli->options.url
@@ -147,7 +156,7 @@ set_up(struct cli *cli, char *url, struct err *err)
 	if (!str_starts(base, "http://") && !str_starts(base, "https://"))
 		return err_set(err, ERR_INVALID,
 			       "the address '%s' does not begin with http:// or https://", given);
-	if (!str_copy(url, 2048, base))
+	if (!str_copy(url, url_bytes, base))
 		return err_set(err, ERR_INVALID, "the address of the API is too long");
 	cli->url = url;
 	cli->key = cli->options.key ? cli->options.key : world->env_key ? world->env_key : "";
@@ -183,9 +192,23 @@ run(struct cli *cli, int argc, const char *const *argv, const char **args)
 		args_help(command, group, cli->out);
 		return CLI_OK;
 	}
-	if (!set_up(cli, url, &err))
+	if (!cli_set_up(cli, url, sizeof(url), &err))
 		return usage(cli, &err);
 	return command->run(cli);
+}
+
+int
+cli_help(struct cli *cli)
+{
+	const struct command *command = NULL;
+	const char *group = NULL;
+	struct err err = ERR_INIT;
+
+	cli->options.help = true; /* a group alone is itself then, not its list */
+	if (!args_command(cli, &command, &group, &err))
+		return usage(cli, &err);
+	args_help(command, group, cli->out);
+	return CLI_OK;
 }
 
 int

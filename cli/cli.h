@@ -48,6 +48,9 @@ struct cli_options {
 	/* of dead jobs */
 	const char *error, *older_than;
 	bool all;
+	/* of top */
+	int64_t interval_s;
+	bool once;
 	struct cli_list include, exclude;
 };
 
@@ -55,6 +58,7 @@ struct cli_options {
 struct cli_world {
 	FILE *out, *err;
 	bool out_is_terminal, err_is_terminal;
+	bool can_draw;		       /* out is a terminal that knows how to move its cursor */
 	int columns;		       /* of the terminal */
 	const char *env_url, *env_key; /* RAG_URL, RAG_API_KEY; NULL = not set */
 	bool no_color;		       /* NO_COLOR is set, or the terminal knows no colours */
@@ -83,6 +87,9 @@ extern const char cli_default_collection[];
 /* One run of ragctl; curl must be initialised. Returns the exit code. */
 int cli_main(int argc, const char *const *argv, const struct cli_world *world);
 
+/* Fills cli->url (into url), key and color from options and world. */
+bool cli_set_up(struct cli *cli, char *url, size_t url_bytes, struct err *err);
+
 /* Prints "ragctl: <message>" to cli->err (hints included) and returns the exit code that fits. */
 int cli_fail(struct cli *cli, const struct err *err);
 enum cli_exit cli_exit_code(const struct err *err);
@@ -110,6 +117,10 @@ int cli_documents_list(struct cli *cli);
 int cli_documents_show(struct cli *cli);
 int cli_documents_delete(struct cli *cli);
 int cli_health(struct cli *cli);
+int cli_top(struct cli *cli);
+int cli_help(struct cli *cli);
+int cli_completion_bash(struct cli *cli);
+int cli_completion_words(struct cli *cli);
 int cli_eval(struct cli *cli);
 
 #endif

@@ -194,7 +194,7 @@ watch(struct cli *cli, bool *out_succeeded, struct err *err)
 		if (!api_send(&api, &call, err))
 			return false;
 		if (api.reply.status != 304) {
-			if (!js_parse(str_make(api.reply.body.data, api.reply.body.len), &job, err))
+			if (!api_parse(&api, &job, err))
 				return false;
 			print_change(cli, job, &last);
 			if (show_bool(job, "done")) {

@@ -72,6 +72,7 @@ main(int argc, char **argv)
 		.out = stdout,
 		.err = stderr,
 		.out_is_terminal = isatty(STDOUT_FILENO) == 1,
+		.can_draw = isatty(STDOUT_FILENO) == 1 && term && strcmp(term, "dumb") != 0,
 		.err_is_terminal = isatty(STDERR_FILENO) == 1 && term && strcmp(term, "dumb") != 0,
 		.columns = columns(),
 		.env_url = env_value("RAG_URL"),

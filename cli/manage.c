@@ -22,7 +22,7 @@ add_queue_row(struct text_table *table, const struct js *queue)
 	text_table_add_int(table, show_int(queue, "running", 0));
 	text_table_add_int(table, show_int(queue, "due", 0));
 	text_table_add_int(table, show_int(queue, "dead", 0));
-	text_table_add(table, str_make(oldest.data, oldest.len));
+	text_table_add_right(table, str_make(oldest.data, oldest.len));
 	text_table_add_int(table, show_int(queue, "demand", 0));
 }
 

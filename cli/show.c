@@ -214,10 +214,8 @@ run_call(struct cli *cli, const struct api_call *call,
 		return false;
 	if (api.reply.body.len == 0)
 		return true; /* 204 */
-	if (!js_parse(str_make(api.reply.body.data, api.reply.body.len), &answer, err)) {
-		err->code = ERR_PROTOCOL;
-		return err_wrap(err, "the server's answer");
-	}
+	if (!api_parse(&api, &answer, err))
+		return false;
 	if (cli->options.json)
 		show_json(cli, answer);
 	else

@@ -6,6 +6,8 @@
 #include "common/base/auto.h"
 #include "common/base/mem.h"
 
+#define NARROWEST 8 /* columns that a cut cell keeps */
+
 struct range {
 	uint32_t first, last;
 };
@@ -119,9 +121,8 @@ add_blanks(struct buf *out, size_t count)
 		buf_add_char(out, ' ');
 }
 
-/* The longest beginning of `text` that fits; *out_columns is what it takes. */
-static size_t
-fitting(struct str text, size_t columns, size_t *out_columns)
+size_t
+text_fitting(struct str text, size_t columns, size_t *out_columns)
 {
 	size_t used = 0, at = 0;
 
@@ -151,7 +152,7 @@ text_add_cell(struct buf *out, struct str text, size_t columns, bool pad)
 		used = text_columns(text);
 		buf_add(out, text.ptr, text.len);
 	} else if (columns > 0) {
-		buf_add(out, text.ptr, fitting(text, columns - 1, &used));
+		buf_add(out, text.ptr, text_fitting(text, columns - 1, &used));
 		buf_add_str(out, "…");
 		used++;
 	}
@@ -164,7 +165,7 @@ static size_t
 line_end(struct str text, size_t columns)
 {
 	size_t used = 0;
-	size_t end = fitting(text, columns, &used);
+	size_t end = text_fitting(text, columns, &used);
 	size_t blank = end;
 
 	if (end == text.len)
@@ -295,12 +296,19 @@ text_table_add(struct text_table *table, struct str cell)
 }
 
 void
+text_table_add_right(struct text_table *table, struct str cell)
+{
+	table->right |= 1u << (table->cell_count % table->column_count);
+	text_table_add(table, cell);
+}
+
+void
 text_table_add_int(struct text_table *table, int64_t value)
 {
 	AUTO(buf) struct buf text = BUF_INIT(32);
 
 	buf_add_i64(&text, value);
-	text_table_add(table, str_make(text.data, text.len));
+	text_table_add_right(table, str_make(text.data, text.len));
 }
 
 static const char *
@@ -310,15 +318,21 @@ cell_at(const struct text_table *table, size_t row, size_t column)
 			: table->cells[(row - 1) * table->column_count + column];
 }
 
-void
-text_table_print(const struct text_table *table, size_t columns, FILE *out)
+static size_t
+row_count(const struct text_table *table)
 {
-	size_t widths[TEXT_TABLE_MAX_COLUMNS] = { 0 };
-	size_t rows = 1 + table->cell_count / table->column_count;
+	return 1 + table->cell_count / table->column_count;
+}
+
+/* How wide the columns must be, and then may be. */
+static void
+measure(const struct text_table *table, size_t columns, size_t *widths)
+{
 	size_t count = table->column_count, sum = 2 * (count - 1);
+	size_t *flexible = &widths[table->flexible];
 
 	for (size_t c = 0; c < count; c++) {
-		for (size_t r = 0; r < rows; r++) {
+		for (size_t r = 0; r < row_count(table); r++) {
 			size_t width = text_columns(str_of(cell_at(table, r, c)));
 
 			if (width > widths[c])
@@ -326,22 +340,64 @@ text_table_print(const struct text_table *table, size_t columns, FILE *out)
 		}
 		sum += widths[c];
 	}
+	if (columns == 0 || sum <= columns)
+		return;
+	if (*flexible > NARROWEST) {
+		size_t before = *flexible, over = sum - columns;
 
-	size_t *flexible = &widths[table->flexible];
-
-	if (columns > 0 && sum > columns && *flexible > 8)
-		*flexible = *flexible - 8 > sum - columns ? *flexible - (sum - columns) : 8;
-	for (size_t r = 0; r < rows; r++) {
-		AUTO(buf) struct buf line = BUF_INIT(SIZE_MAX / 4);
-
-		for (size_t c = 0; c < count; c++) {
-			text_add_cell(&line, str_of(cell_at(table, r, c)), widths[c],
-				      c + 1 < count);
-			if (c + 1 < count)
-				buf_add_str(&line, "  ");
-		}
-		while (line.len > 0 && line.data[line.len - 1] == ' ')
-			buf_truncate(&line, line.len - 1);
-		(void)fprintf(out, "%s\n", line.data);
+		*flexible = before - NARROWEST > over ? before - over : NARROWEST;
+		sum -= before - *flexible;
 	}
+	while (table->tight && sum > columns) {
+		size_t widest = 0;
+
+		for (size_t c = 1; c < count; c++)
+			if (widths[c] > widths[widest])
+				widest = c;
+		if (widths[widest] <= NARROWEST)
+			return;
+		widths[widest]--;
+		sum--;
+	}
+}
+
+static void
+add_row(const struct text_table *table, const size_t *widths, size_t row, struct buf *out)
+{
+	AUTO(buf) struct buf line = BUF_INIT(SIZE_MAX / 4);
+
+	for (size_t c = 0; c < table->column_count; c++) {
+		struct str cell = str_of(cell_at(table, row, c));
+		bool right = table->right >> c & 1;
+		size_t width = text_columns(cell);
+
+		if (right && width < widths[c])
+			add_blanks(&line, widths[c] - width);
+		text_add_cell(&line, cell, widths[c], !right && c + 1 < table->column_count);
+		if (c + 1 < table->column_count)
+			buf_add_str(&line, "  ");
+	}
+	while (line.len > 0 && line.data[line.len - 1] == ' ')
+		buf_truncate(&line, line.len - 1);
+	buf_add(out, line.data, line.len);
+	buf_add_char(out, '\n');
+}
+
+void
+text_table_format(const struct text_table *table, size_t columns, struct buf *out)
+{
+	size_t widths[TEXT_TABLE_MAX_COLUMNS] = { 0 };
+
+	measure(table, columns, widths);
+	for (size_t r = 0; r < row_count(table); r++)
+		add_row(table, widths, r, out);
+}
+
+void
+text_table_print(const struct text_table *table, size_t columns, FILE *out)
+{
+	AUTO(buf) struct buf text = BUF_INIT(SIZE_MAX / 4);
+
+	text_table_format(table, columns, &text);
+	(void)fputs(text.data, out);
 }

@@ -39,15 +39,21 @@ void text_add_age(struct buf *out, int64_t seconds);
 /* The same the other way round: "90s", "30m", "12h", "7d", "2w"; false when it is none, or of no time at all. */
 bool text_parse_age(struct str text, int64_t *out_seconds);
 
+/* Bytes of the longest beginning of the text that fits; *out_columns is what it takes. */
+size_t text_fitting(struct str text, size_t columns, size_t *out_columns);
+
 /* A table: cells are added row by row; printing makes the columns as wide as they need to be, and cuts
- * the one marked `flexible` so that a row fits `columns` (0 = no limit). */
+ * the one marked `flexible` so that a row fits `columns` (0 = no limit); when that does not suffice, and the table is
+ * `tight`, the widest ones too. Numbers stand right. */
 #define TEXT_TABLE_MAX_COLUMNS 12
 
 struct text_table {
 	const char *const *heads; /* borrowed */
 	size_t column_count;
 	size_t flexible;
-	char **cells; /* owned, row by row */
+	bool tight;
+	unsigned right; /* columns with numbers, one bit each */
+	char **cells;	/* owned, row by row */
 	size_t cell_count, cell_room;
 };
 
@@ -56,6 +62,9 @@ void text_table_init(struct text_table *table, const char *const *heads, size_t 
 void text_table_release(struct text_table *table);
 void text_table_add(struct text_table *table, struct str cell);
 void text_table_add_int(struct text_table *table, int64_t value);
+void text_table_add_right(struct text_table *table, struct str cell);
+/* Lines with their '\n', the heads first. */
+void text_table_format(const struct text_table *table, size_t columns, struct buf *out);
 void text_table_print(const struct text_table *table, size_t columns, FILE *out);
 
 #endif

@@ -336,7 +336,7 @@ helps(void **state)
 	check_code(f, run(f, "--help", NULL), CLI_OK);
 	check_has(f->out, "Exit codes:");
 	check_code(f, run(f, "jobs", "--help", NULL), CLI_OK);
-	check_has(f->out, "jobs watch ID");
+	check_has(f->out, "jobs watch JOB");
 	check_code(f, run(f, "query", "-h", NULL), CLI_OK);
 	check_has(f->out, "Usage: ragctl query TEXT [options]");
 	check_has(f->out, "--top-k N");
@@ -590,8 +590,9 @@ manages(void **state)
 	struct fixture *f = *state;
 
 	check_code(f, run(f, "queues", NULL), CLI_OK);
-	assert_string_equal(f->out, "QUEUE   STATE   WAITING  RUNNING  DUE  DEAD  OLDEST  DEMAND\n"
-				    "ingest  paused  3        1        0    2     1m      0\n");
+	assert_string_equal(f->out,
+			    "QUEUE   STATE   WAITING  RUNNING  DUE  DEAD  OLDEST  DEMAND\n"
+			    "ingest  paused        3        1    0     2      1m       0\n");
 	check_code(f, run(f, "queues", "--json", NULL), CLI_OK);
 
 	struct js *list = NULL;

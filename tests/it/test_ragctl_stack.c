@@ -333,13 +333,37 @@ looks_after_dead_jobs(void **state)
 	run(f, CLI_NOT_FOUND, "jobs", "show", job, NULL);
 }
 
+static void
+shows_the_live_view(void **state)
+{
+	struct fixture *f = *state;
+	AUTO_PTR(js_free) struct js *root = NULL;
+	struct err err = ERR_INIT;
+
+	run(f, CLI_OK, "top", "--once", NULL);
+	check_has(f->out, "\ningest  running ");
+	check_has(f->out, "\nquery   running ");
+	check_has(f->out, " waiting for work\n");
+	assert_null(strchr(f->out, '\033'));
+	run(f, CLI_OK, "top", "--json", NULL);
+	assert_true(js_parse(str_of(f->out), &root, &err));
+	assert_int_equal(js_len(js_get(root, "queues")), 3);
+	assert_true(js_len(js_get(root, "workers")) > 0);
+	run(f, CLI_OK, "help", "dead", NULL);
+	check_has(f->out, "dead retry [JOB...]");
+	run(f, CLI_OK, "help", "top", NULL);
+	check_has(f->out, "Usage: ragctl top [options]");
+	run(f, CLI_USAGE, "help", "tpo", NULL);
+	check_has(f->err, "did you mean 'top'?");
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(ingests_and_answers),	 cmocka_unit_test(shows_and_changes),
 		cmocka_unit_test(watches_jobs),		 cmocka_unit_test(evaluates),
-		cmocka_unit_test(looks_after_dead_jobs),
+		cmocka_unit_test(looks_after_dead_jobs), cmocka_unit_test(shows_the_live_view),
 	};
 
 	return cmocka_run_group_tests(tests, group_setup, group_teardown);

@@ -372,7 +372,7 @@ route(struct fake_api *api, const struct http_request *request, struct arena *ar
 		cancel_job(api, str_sub(path, strlen("/api/v1/jobs/"), path.len), answer);
 	else if (str_ends(path, ":retry"))
 		retry_job(api, str_sub(path, strlen("/api/v1/jobs/"), path.len), answer);
-	else if (str_eq_c(path, "/api/v1/jobs"))
+	else if (str_eq_c(path, "/api/v1/jobs") || str_ends(path, "/dead"))
 		list_failed(api, request, arena, answer);
 	else if (str_starts(path, "/api/v1/jobs/") && str_eq_c(request->method, "DELETE"))
 		forget_job(api, request, str_sub(path, strlen("/api/v1/jobs/"), path.len), answer);
@@ -390,6 +390,19 @@ route(struct fake_api *api, const struct http_request *request, struct arena *ar
 					   "s\":61.5,\"running\":1,"
 					   "\"due\":0,\"dead\":2,\"paused\":true,\"demand\":0}],"
 					   "\"next_page_token\":\"\"}");
+	else if (str_eq_c(path, "/api/v1/workers"))
+		buf_add_str(
+			&answer->body,
+			"{\"data\":[{\"name\":\"h/1/0\",\"queue\":\"ingest\",\"live\":true,\"job\":"
+			"{\"id\":\"ingest-0-77\",\"type\":\"ingest\",\"collection\":\"evil\\u001b["
+			"2J\","
+			"\"started_at\":\"2026-11-01T10:00:00.000Z\",\"stage\":\"embed\",\"done\":"
+			"1,"
+			"\"total\":9}},{\"name\":\"h/1/1\",\"queue\":\"ingest\",\"live\":true,"
+			"\"job\":null}],\"truncated\":false,\"next_page_token\":\"\"}");
+	else if (str_eq_c(path, "/api/v1/collections") && !post)
+		buf_add_str(&answer->body, "{\"data\":[{\"name\":\"default\"},{\"name\":\"books\"},"
+					   "{\"name\":\"two words\"}],\"next_page_token\":\"\"}");
 	else if (str_eq_c(path, "/api/v1/collections/bad"))
 		problem(answer, 422, "INVALID_ARGUMENT", "must be lower case", "/name");
 	else if (str_eq_c(request->method, "DELETE"))

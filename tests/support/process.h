@@ -10,7 +10,7 @@
 
 struct process;
 
-/* argv[0] is a name in the build's bin folder; env: NULL-terminated "NAME=value" added to PATH alone. */
+/* argv[0] is a name in the build's bin folder, or an absolute path; env: NULL-terminated "NAME=value" added to PATH alone. */
 struct process *process_start(const char *const *argv, const char *const *env);
 pid_t process_pid(const struct process *process);
 void process_signal(const struct process *process, int signal);

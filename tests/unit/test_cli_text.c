@@ -143,11 +143,55 @@ prints_tables(void **state)
 	text_table_add(&table, STR(""));
 	text_table_print(&table, 24, out);
 	assert_int_equal(fclose(out), 0);
-	assert_string_equal(text, "ID    N      TEXT\n"
-				  "日本  7      a long tex…\n"
+	assert_string_equal(text, "ID        N  TEXT\n"
+				  "日本      7  a long tex…\n"
 				  "b     10000\n");
 	text_table_release(&table);
 	free(text);
+}
+
+static void
+tight_tables_fit(void **state)
+{
+	(void)state;
+	static const char *const heads[] = { "ONE", "TWO", "THREE" };
+	AUTO(buf) struct buf out = BUF_INIT(4096);
+	struct text_table table;
+
+	text_table_init(&table, heads, 3, 2);
+	text_table_add(&table, STR("0123456789012345678901234567890123456789"));
+	text_table_add(&table, STR("01234567890123456789"));
+	text_table_add(&table, STR("0123456789"));
+	text_table_format(&table, 40, &out); /* only the flexible one gives way */
+	assert_non_null(strstr(out.data, "0123456789012345678901234567890123456789  "));
+	buf_clear(&out);
+	table.tight = true;
+	text_table_format(&table, 40, &out);
+	assert_string_equal(out.data, "ONE             TWO             THREE\n"
+				      "0123456789012…  0123456789012…  0123456…\n");
+	text_table_release(&table);
+}
+
+static void
+reads_ages(void **state)
+{
+	(void)state;
+	static const char *const bad[] = { "",	 "7",	 "d",	"0d", "-1d",
+					   "7D", "1.5h", "7 d", "d7", "9999999s" };
+	int64_t seconds = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
+		assert_false(text_parse_age(str_of(bad[i]), &seconds));
+	assert_true(text_parse_age(STR("90s"), &seconds));
+	assert_int_equal(seconds, 90);
+	assert_true(text_parse_age(STR("30m"), &seconds));
+	assert_int_equal(seconds, 1800);
+	assert_true(text_parse_age(STR("12h"), &seconds));
+	assert_int_equal(seconds, 43200);
+	assert_true(text_parse_age(STR("7d"), &seconds));
+	assert_int_equal(seconds, 604800);
+	assert_true(text_parse_age(STR("2w"), &seconds));
+	assert_int_equal(seconds, 1209600);
 }
 
 static void
@@ -195,6 +239,7 @@ main(void)
 		cmocka_unit_test(makes_text_harmless), cmocka_unit_test(any_bytes_fit_their_cell),
 		cmocka_unit_test(wraps_at_words),      cmocka_unit_test(writes_figures),
 		cmocka_unit_test(prints_tables),       cmocka_unit_test(tells_progress),
+		cmocka_unit_test(tight_tables_fit),    cmocka_unit_test(reads_ages),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
