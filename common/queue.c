@@ -394,14 +394,24 @@ take_payload(const struct reply *reply, size_t max_bytes, struct arena *arena, s
 /* A payload that cannot be had will not be there at the next start either: the job is dead now, and says why. */
 static bool
 give_up(struct redis *redis, const struct queue_lease *lease, const struct err *why,
-	struct err *err)
+	enum queue_start_result *out_result, struct job *io_job, struct err *err)
 {
 	const struct queue_settle settle = { .kind = SETTLE_FAIL,
 					     .error = why,
 					     .retry_after_ms = -1 };
-	enum job_status status;
+	struct err failure = ERR_INIT;
 
-	return queue_settle(redis, lease, &settle, &status, err) || err->code == ERR_STALE;
+	if (queue_settle(redis, lease, &settle, &io_job->status, &failure)) {
+		io_job->error = why->code;
+		*out_result = QUEUE_START_BROKEN;
+		return true;
+	}
+	if (failure.code == ERR_STALE) {
+		*out_result = QUEUE_START_SKIPPED;
+		return true;
+	}
+	*err = failure;
+	return false;
 }
 
 bool
@@ -448,10 +458,8 @@ queue_start(struct redis *redis, struct queue_ref queue, const struct queue_entr
 		return reply_bad("start", err);
 	if (!queue_job_parse(reply_at(reply, 3), entry->job_id, queue, out_job, err))
 		return false;
-	if (!take_payload(reply_at(reply, 2), max_payload_bytes, arena, out_payload, &unusable)) {
-		*out_result = QUEUE_START_SKIPPED;
-		return give_up(redis, &lease, &unusable, err);
-	}
+	if (!take_payload(reply_at(reply, 2), max_payload_bytes, arena, out_payload, &unusable))
+		return give_up(redis, &lease, &unusable, out_result, out_job, err);
 	*out_lease = lease;
 	*out_result = QUEUE_STARTED;
 	return true;
@@ -463,15 +471,12 @@ stale(struct err *err)
 	return err_set(err, ERR_STALE, "another start of this job has won");
 }
 
-bool
-queue_renew(struct redis *redis, const struct queue_lease *lease, bool *out_cancel, struct err *err)
+static bool
+run_renew(struct redis *redis, const struct queue_lease *lease, struct reply **out, struct err *err)
 {
-	AUTO_PTR(reply_free) struct reply *reply = NULL;
 	struct key ready = key_queue(lease->queue, QK_READY);
 	struct key job = key_job(lease->queue, str_of(lease->job_id));
 	struct redis_cmd cmd;
-	struct str verdict;
-	int64_t cancel;
 
 	redis_script_init(&cmd, &script_renew, 2);
 	arg_key(&cmd, &ready);
@@ -480,8 +485,28 @@ queue_renew(struct redis *redis, const struct queue_lease *lease, bool *out_canc
 	redis_arg_c(&cmd, lease->consumer);
 	redis_arg_c(&cmd, lease->entry);
 	redis_arg_i64(&cmd, lease->epoch);
-	if (!redis_run_script(redis, &cmd, &script_renew, &reply, err) ||
-	    !queue_verdict(reply, "renew", &verdict, err))
+	return redis_run_script(redis, &cmd, &script_renew, out, err);
+}
+
+bool
+queue_renew(struct redis *redis, const struct queue_lease *lease, bool *out_cancel, struct err *err)
+{
+	AUTO_PTR(reply_free) struct reply *reply = NULL;
+	struct err failure = ERR_INIT;
+	struct str verdict;
+	int64_t cancel;
+
+	if (!run_renew(redis, lease, &reply, &failure)) {
+		/* A worker whose slots are all busy fetches nothing, so it heals here what a fetch would heal. */
+		if (failure.detail != REDIS_DETAIL_NOGROUP) {
+			*err = failure;
+			return err_wrap(err, "renew");
+		}
+		if (!queue_ensure_group(redis, lease->queue, err) ||
+		    !run_renew(redis, lease, &reply, err))
+			return err_wrap(err, "renew");
+	}
+	if (!queue_verdict(reply, "renew", &verdict, err))
 		return err_wrap(err, "renew");
 	if (!str_eq_c(verdict, "OK"))
 		return stale(err);

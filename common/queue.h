@@ -78,9 +78,10 @@ bool queue_fetch(struct redis *redis, struct queue_ref queue, const char *consum
 
 enum queue_start_result {
 	QUEUE_STARTED,
-	/* Nothing to run, fetch again: cancelled, expired, already final, unknown, not delivered to this consumer,
-	 * or its payload is missing, broken or too large (then the job is dead and says so). */
+	/* Nothing to run, fetch again: cancelled, expired, already final, unknown, not delivered to this consumer. */
 	QUEUE_START_SKIPPED,
+	/* Nothing to run either: its payload is missing, broken or too large; the job is dead now, and *out_job says so. */
+	QUEUE_START_BROKEN,
 	QUEUE_START_PAUSED /* the queue is paused: the entry was put back, uncharged */
 };
 
@@ -99,7 +100,7 @@ bool queue_start(struct redis *redis, struct queue_ref queue, const struct queue
 		 enum queue_start_result *out_result, struct queue_lease *out_lease,
 		 struct job *out_job, struct str *out_payload, struct err *err);
 
-/* Renews the lease. ERR_STALE: it is lost. *out_cancel: somebody asked the job to stop. */
+/* Renews the lease; a group that was lost is made again for it. ERR_STALE: it is lost. *out_cancel: somebody asked the job to stop. */
 bool queue_renew(struct redis *redis, const struct queue_lease *lease, bool *out_cancel,
 		 struct err *err);
 

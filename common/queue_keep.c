@@ -158,8 +158,11 @@ idle_entries(struct redis *redis, struct queue_ref queue, int64_t lease_ms, stru
 	redis_arg_c(&cmd, "-");
 	redis_arg_c(&cmd, "+");
 	redis_arg_i64(&cmd, QUEUE_MAX_REAPED);
-	if (redis_run(redis, &cmd, out, &failure) || failure.detail == REDIS_DETAIL_NOGROUP)
+	if (redis_run(redis, &cmd, out, &failure))
 		return true;
+	/* Lost, or not there yet: nothing is pending in the one that is made. */
+	if (failure.detail == REDIS_DETAIL_NOGROUP)
+		return queue_ensure_group(redis, queue, err);
 	*err = failure;
 	return false;
 }

@@ -131,6 +131,17 @@ log_outcome(enum job_status status, const struct err *failure, int64_t dur_ms)
 		job_status_name(status), (long long)dur_ms);
 }
 
+int64_t
+run_waited_ms(const struct job *job, const char *entry)
+{
+	struct str rest = str_of(entry), ms;
+	int64_t queued_ms;
+
+	if (!str_split(&rest, '-', &ms) || !str_to_i64(ms, 0, INT64_MAX, &queued_ms))
+		return 0;
+	return job->started_ms > queued_ms ? job->started_ms - queued_ms : 0;
+}
+
 void
 run_job(struct run_slot *slot, const struct queue_lease *lease, const struct job *job,
 	struct str payload)
@@ -148,7 +159,7 @@ run_job(struct run_slot *slot, const struct queue_lease *lease, const struct job
 	bool done;
 
 	metric_observe(app->m.wait_seconds, METRIC_VALUES(job->type),
-		       (double)(job->started_ms - job->created_ms) / 1e3);
+		       (double)run_waited_ms(job, lease->entry) / 1e3);
 	running_begin(&app->running, slot->index, lease, deadline_ms);
 	done = call_handler(slot, lease, job, payload, deadline_ms, &result, &failure);
 	log_field("step", NULL);

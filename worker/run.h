@@ -17,6 +17,10 @@ struct run_slot {
 	struct arena *arena; /* reset by the slot between jobs */
 };
 
+/* How long the job waited for this start: since it was last put into the queue, which the id of its entry tells. What it did
+ * before (a delay, earlier runs, their back-off) is no waiting. */
+int64_t run_waited_ms(const struct job *job, const char *entry);
+
 /* Runs the job under the lease and settles it. Never fails: what goes wrong is in the job's record, or the lease
  * is left to expire. */
 void run_job(struct run_slot *slot, const struct queue_lease *lease, const struct job *job,

@@ -77,6 +77,11 @@ take_one(struct slot_state *state, const struct queue_entry *entry)
 	}
 	if (started == QUEUE_START_PAUSED)
 		atomic_store(&slot->queue->paused, true);
+	if (started == QUEUE_START_BROKEN) {
+		metric_add(slot->app->m.jobs_total,
+			   METRIC_VALUES(job.type, job_status_name(job.status)), 1);
+		log_error("job %s is dead: its payload cannot be read", job.id);
+	}
 	if (started != QUEUE_STARTED)
 		return;
 	log_field("job_id", job.id);

@@ -115,6 +115,7 @@ start_as(const struct queue_lease *lease, const char *consumer, char *out, size_
 {
 	static const char *const words[] = { [QUEUE_STARTED] = "started",
 					     [QUEUE_START_SKIPPED] = "skipped",
+					     [QUEUE_START_BROKEN] = "broken",
 					     [QUEUE_START_PAUSED] = "paused" };
 	struct queue_entry entry;
 	struct queue_lease got;

@@ -14,6 +14,7 @@
 #include "common/base/clock.h"
 #include "common/base/mem.h"
 #include "jobs/store/store.h"
+#include "tests/support/api.h"
 #include "tests/support/jobs.h"
 #include "tests/support/process.h"
 #include "tests/support/redis_server.h"
@@ -191,6 +192,65 @@ test_sigterm_hands_back_uncharged(void **state)
 	job = jobs_wait(fixture->redis, id, JOB_SUCCEEDED, LONG_MS);
 	assert_int_equal(job.epoch, 2);
 	assert_exactly_one(fixture);
+	process_stop(worker);
+}
+
+/* While the only ingest slot is busy nothing is fetched: the keeper heals a lost group, and hears the cancel. */
+static void
+test_a_lost_group_under_a_busy_slot(void **state)
+{
+	struct fixture *fixture = *state;
+	struct process *worker = start_worker(fixture, NULL);
+	struct err err = ERR_INIT;
+	struct queue_ref queue;
+	struct key ready;
+	char id[JOB_ID_BYTES];
+	struct job job;
+
+	assert_true(job_queue_find(STR("ingest"), 0, &queue));
+	ready = key_queue(queue, QK_READY);
+	jobs_submit_ingest(fixture->redis, &fixture->collection, "long", long_text(fixture), id);
+	jobs_wait_stage(fixture->redis, id, "embed", LONG_MS);
+	assert_true(
+		REDIS_CALL(fixture->redis, NULL, &err, "XGROUP", "DESTROY", ready.text, "workers"));
+	assert_true(queue_cancel(fixture->redis, str_of(id), NULL, &job, &err));
+	job = jobs_wait(fixture->redis, id, JOB_CANCELLED, LONG_MS);
+	assert_int_equal(job.epoch, 1);
+	process_signal(worker, SIGTERM);
+	assert_int_equal(process_wait(worker), 0);
+	process_stop(worker);
+}
+
+/* A job whose payload cannot be read is counted like any other that fails. */
+static void
+test_counts_broken_payloads(void **state)
+{
+	struct fixture *fixture = *state;
+	struct answer answer = { 0 };
+	struct err err = ERR_INIT;
+	struct queue_ref queue;
+	char id[JOB_ID_BYTES], listen[64];
+	int port = free_port();
+	struct process *worker;
+	struct key key;
+
+	assert_true(job_queue_find(STR("ingest"), 0, &queue));
+	jobs_submit_ingest(fixture->redis, &fixture->collection, "doc", STR("A text."), id);
+	key = key_payload(queue, str_of(id));
+	assert_true(REDIS_CALL(fixture->redis, NULL, &err, "SETRANGE", key.text, "0", "?"));
+	snprintf(listen, sizeof(listen), "METRICS_LISTEN=127.0.0.1:%d", port);
+	worker = start_worker(fixture, listen);
+	assert_int_equal(jobs_wait(fixture->redis, id, JOB_FAILED, LONG_MS).error, ERR_CORRUPT);
+	assert_true(process_wait_log(worker, "its payload cannot be read", LONG_MS));
+	assert_true(http_client_global_init(&err));
+	ask_with(port, "GET", "/metrics", NULL, STR(""), &answer);
+	assert_int_equal(answer.status, 200);
+	assert_non_null(strstr(answer.reply.body.data,
+			       "rag_engine_jobs_total{type=\"ingest\",outcome=\"failed\"} 1\n"));
+	answer_release(&answer);
+	http_client_global_release();
+	process_signal(worker, SIGTERM);
+	assert_int_equal(process_wait(worker), 0);
 	process_stop(worker);
 }
 
@@ -466,6 +526,8 @@ main(void)
 		WORKER_TEST(test_kill_9_in_the_middle),
 		WORKER_TEST(test_frozen_past_its_lease),
 		WORKER_TEST(test_cancel_of_a_running_job),
+		WORKER_TEST(test_a_lost_group_under_a_busy_slot),
+		WORKER_TEST(test_counts_broken_payloads),
 		WORKER_TEST(test_questions_pass_documents),
 		WORKER_TEST(test_paused_queue),
 		WORKER_TEST(test_redis_restarts_under_a_running_job),

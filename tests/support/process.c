@@ -59,7 +59,7 @@ process_start(const char *const *argv, const char *const *env)
 		full_env[count++] = env[i];
 	}
 	(void)snprintf(program, sizeof(program), "%s%s%s", argv[0][0] == '/' ? "" : RAG_BIN_DIR,
-		 argv[0][0] == '/' ? "" : "/", argv[0]);
+		       argv[0][0] == '/' ? "" : "/", argv[0]);
 	str_copy(process->log_path, sizeof(process->log_path), STR("/tmp/rag-process-XXXXXX"));
 	log = mkostemp(process->log_path, O_CLOEXEC | O_APPEND);
 	assert_true(log >= 0);

@@ -10,7 +10,21 @@
 #include "common/base/auto.h"
 #include "common/base/clock.h"
 #include "worker/retry.h"
+#include "worker/run.h"
 #include "worker/running.h"
+
+static void
+test_waited(void **state)
+{
+	struct job job = { .created_ms = 1000, .started_ms = 9000 };
+
+	(void)state;
+	/* put into the queue at 8,500, after a delay or an earlier run */
+	assert_int_equal(run_waited_ms(&job, "8500-3"), 500);
+	assert_int_equal(run_waited_ms(&job, "9500-0"), 0); /* Redis' clock went back */
+	assert_int_equal(run_waited_ms(&job, ""), 0);
+	assert_int_equal(run_waited_ms(&job, "x-0"), 0);
+}
 
 static void
 test_decide_table(void **state)
@@ -132,6 +146,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_decide_table),
+		cmocka_unit_test(test_waited),
 		cmocka_unit_test(test_running_stop_needs_the_same_start),
 		cmocka_unit_test(test_running_copy_and_renew),
 	};
