@@ -16,6 +16,7 @@
 #include "common/base/log.h"
 #include "common/catalog.h"
 #include "common/queue.h"
+#include "jobs/spec/media.h"
 
 /* ---- reading a document ---- */
 
@@ -59,14 +60,30 @@ fields_from_params(struct call *call, struct document_body *body, struct err *er
 	       fields_from_json(&document_body_fields, root, body, &call->arena, err);
 }
 
+/* The declared type against the bytes; for text that is read here and now, the bytes themselves. */
+static bool
+check_content(struct document_body *body, struct err *err)
+{
+	const struct media_type *type;
+	size_t bad_at;
+
+	if (!media_resolve(body->content_type, body->text, &type, err))
+		return false;
+	body->content_type = str_of(type->name);
+	if (media_is_utf8(type) && !media_is_utf16(body->text) &&
+	    !str_utf8_valid(body->text, &bad_at))
+		return err_set(err, ERR_BAD_DOCUMENT, "the document is not UTF-8 at byte %zu",
+			       bad_at);
+	return true;
+}
+
 static bool
 read_raw(struct call *call, struct document_body *body, struct submit_options *options,
 	 struct err *err)
 {
 	static const char *const known[] = { "id",  "title",	   "uri", "metadata",
 					     "raw", SUBMIT_PARAMS, NULL };
-	struct str header = STR("");
-	size_t bad_at;
+	struct str header = STR(MEDIA_DETECT);
 
 	http_header(call->http, "Content-Type", &header);
 	if (!spec_content_type(header, &body->content_type, err) ||
@@ -80,10 +97,27 @@ read_raw(struct call *call, struct document_body *body, struct submit_options *o
 	body->content_type = media_type;
 	if (str_trim(body->text).len == 0)
 		return no_text(true, err);
-	if (!str_utf8_valid(body->text, &bad_at))
-		return err_set(err, ERR_BAD_DOCUMENT, "the document is not UTF-8 at byte %zu",
-			       bad_at);
-	return true;
+	return check_content(body, err);
+}
+
+/* `text` is a JSON string: what is no text cannot stand there. */
+static bool
+check_text_type(struct document_body *body, struct err *err)
+{
+	const struct media_type *type;
+
+	if (!spec_content_type(body->content_type, &body->content_type, err)) {
+		err->code = ERR_INVALID; /* of a member, not of the request */
+		return err_at(err, "/content_type");
+	}
+	type = media_find(body->content_type);
+	if (type && type->is_text)
+		return true;
+	err_set(err, ERR_INVALID,
+		"'content_type' cannot be '" STR_FMT
+		"' in JSON: send the file as the request's body, or as multipart/form-data",
+		STR_ARG(body->content_type));
+	return err_at(err, "/content_type");
 }
 
 static bool
@@ -97,10 +131,8 @@ read_json(struct call *call, struct document_body *body, struct submit_options *
 	    !submit_options_from_json(call, &root, options, err) ||
 	    !fields_from_json(&document_body_fields, root, body, &call->arena, err))
 		return false;
-	if (!spec_content_type(body->content_type, &body->content_type, err)) {
-		err->code = ERR_INVALID; /* of a member, not of the request */
-		return err_at(err, "/content_type");
-	}
+	if (!check_text_type(body, err))
+		return false;
 	return str_trim(body->text).len > 0 || no_text(false, err);
 }
 

@@ -185,7 +185,7 @@ make_chunks(struct engine *engine, const struct row *row, struct arena *arena, s
 {
 	struct err err = ERR_INIT;
 	struct parsed parsed = { .blocks = NULL };
-	const struct parse_limits limits = { (size_t)64 << 20, 0 };
+	const struct parse_limits limits = { .max_text_bytes = (size_t)64 << 20 };
 	const struct chunk_opts opts = { (size_t)engine->config->chunk_size,
 					 (size_t)engine->config->chunk_overlap };
 	struct chunk *chunks = NULL;

@@ -20,6 +20,7 @@
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/catalog.h"
+#include "jobs/convert/convert.h"
 #include "jobs/spec/spec.h"
 #include "jobs/step/chunk.h"
 #include "jobs/step/parse.h"
@@ -67,9 +68,12 @@ parse_and_chunk(struct ingest *ingest, struct err *err)
 {
 	struct job_context *context = ingest->context;
 	const struct config *config = context->env->config;
+	const struct convert_opts convert = convert_opts_of(config);
 	const struct parse_limits limits = {
 		.max_text_bytes = (size_t)config->max_text_bytes,
 		.deadline_mono_ms = context->deadline_mono_ms,
+		.convert = &convert,
+		.cancel = context->cancel,
 	};
 	const struct chunk_opts opts = {
 		.size = (size_t)config->chunk_size,
@@ -188,6 +192,7 @@ upsert(struct ingest *ingest, struct err *err)
 			.heading = chunk->heading,
 			.start = (int64_t)chunk->start,
 			.end = (int64_t)chunk->end,
+			.page = chunk->page,
 			.vector = ingest->vectors + i * dim,
 		};
 	}

@@ -274,6 +274,10 @@ write_hit(const struct query *query, size_t index, bool numbered, struct jw *w)
 	jw_kstr(w, "uri", hit->uri);
 	jw_kstr(w, "heading", hit->heading);
 	jw_kstr(w, "text", hit->text);
+	if (hit->page > 0)
+		jw_kint(w, "page", hit->page);
+	else
+		jw_knull(w, "page");
 	jw_kint(w, "start", hit->start);
 	jw_kint(w, "end", hit->end);
 	jw_knum(w, "score", (double)candidate->score, QUERY_SCORE_DIGITS);

@@ -18,7 +18,7 @@ esac
 # "a|b": the first that this release has
 run_packages="cmake ninja-build gcc libc6-dev pkg-config ca-certificates
 	libhiredis-dev libcurl4-openssl-dev libmsgpack-dev|libmsgpack-c-dev libcivetweb-dev libyaml-dev libjansson-dev
-	libsqlite3-dev libssl-dev libxml2-dev libzstd-dev redis-server redis-tools"
+	libsqlite3-dev libssl-dev libxml2-dev libzstd-dev zlib1g-dev poppler-utils redis-server redis-tools"
 test_packages="libcmocka-dev clang clang-format-14|clang-format clang-tidy cppcheck shellcheck universal-ctags python3 python3-venv procps"
 fuzz_packages="libclang-rt-dev|libclang-rt-19-dev"
 

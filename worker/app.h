@@ -43,6 +43,7 @@ struct worker_app {
 	size_t slot_count;
 	struct worker_queue **slot_queue; /* owned; the queue each slot serves */
 	char instance[40];		  /* "<host>/<nonce>": consumers are "<instance>/<slot>" */
+	char warning[ERR_MSG_MAX_BYTES]; /* what it has to do without (a converter); "" = nothing */
 	struct metrics *metrics;
 	struct worker_metrics m;
 	struct running running;

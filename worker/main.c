@@ -21,6 +21,7 @@
 #include "common/base/log.h"
 #include "common/base/mem.h"
 #include "common/queue.h"
+#include "jobs/convert/convert.h"
 #include "jobs/spec/spec.h"
 #include "worker/app.h"
 #include "worker/keeper.h"
@@ -266,6 +267,7 @@ summary(void *user, struct buf *out)
 	jw_kbool(&w, "ready", probe(app, HEALTH_READY, reason, sizeof(reason)));
 	jw_kcstr(&w, "reason", reason);
 	jw_kbool(&w, "redis", atomic_load(&app->redis_up));
+	jw_kcstr(&w, "warning", app->warning);
 	jw_kint(&w, "slots", (int64_t)app->slot_count);
 	jw_kint(&w, "busy", (int64_t)running_active(&app->running));
 	jw_karr(&w, "queues");
@@ -345,6 +347,19 @@ register_metrics(struct worker_app *app)
 }
 
 /* ---- life ---- */
+
+/* Not fatal: documents that need no converter are read, the others fail and say why. */
+static void
+look_for_converters(struct worker_app *app)
+{
+	const struct convert_opts opts = convert_opts_of(app->config);
+	struct err err = ERR_INIT;
+
+	if (convert_check(&opts, &err))
+		return;
+	str_copy(app->warning, sizeof(app->warning), str_of(err.msg));
+	log_err(LOG_WARN, &err, "documents of some formats will fail");
+}
 
 static void
 init_app(struct worker_app *app, const struct config *config)
@@ -557,6 +572,7 @@ main(int argc, char **argv)
 		deal_slots(&app, (size_t)(options.slots ? options.slots : config.workers));
 		running_init(&app.running, app.slot_count);
 		register_metrics(&app);
+		look_for_converters(&app);
 		code = run(&app, &signals, &err);
 	} else {
 		code = CONFIG_EXIT_CODE;

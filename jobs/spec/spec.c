@@ -6,6 +6,7 @@
 #include "common/base/auto.h"
 #include "common/catalog.h"
 #include "common/sha256.h"
+#include "jobs/spec/media.h"
 
 /* ---- payloads ---- */
 
@@ -124,10 +125,6 @@ job_type_find(struct str name)
 
 /* ---- media types ---- */
 
-const char *const spec_media_types[] = { "text/plain",	     "text/markdown",
-					 "text/html",	     "application/xhtml+xml",
-					 "application/json", NULL };
-
 /* The value of a parameter, without the quotes it may have. */
 static struct str
 unquote(struct str value)
@@ -164,19 +161,24 @@ spec_content_type(struct str header, struct str *out_media_type, struct err *err
 	struct str rest = header, type = { 0 };
 	str_split(&rest, ';', &type);
 	type = str_trim(type);
-	for (size_t i = 0; spec_media_types[i]; i++) {
-		if (!str_eq_nocase(type, str_of(spec_media_types[i])))
-			continue;
-		if (!check_parameters(rest, err))
+	const struct media_type *media = media_find(type);
+	if (media) {
+		/* what is no text, or says its own, has no charset here */
+		if (media->is_text && media->format != MEDIA_RTF && !check_parameters(rest, err))
 			return false;
-		*out_media_type = str_of(spec_media_types[i]);
+		*out_media_type = str_of(media->name);
 		return true;
 	}
-	return err_set(err, ERR_UNSUPPORTED_MEDIA,
-		       "cannot take a document of type '" STR_FMT
-		       "': text/plain, text/markdown, text/html, application/xhtml+xml and "
-		       "application/json are accepted",
-		       STR_ARG(str_sub(type, 0, 80)));
+	if (str_eq_nocase(type, STR(MEDIA_DETECT))) {
+		*out_media_type = STR(MEDIA_DETECT);
+		return true;
+	}
+	return err_set(
+		err, ERR_UNSUPPORTED_MEDIA,
+		"cannot take a document of type '" STR_FMT
+		"': plain text, Markdown, HTML, XHTML, JSON, CSV, XML, RTF, PDF, DOCX, XLSX, "
+		"PPTX, ODT, ODS, ODP and EPUB are accepted",
+		STR_ARG(str_sub(type, 0, 80)));
 }
 
 /* ---- what this configuration makes of text ---- */

@@ -82,10 +82,9 @@ const struct job_type *job_type_find(struct str name); /* NULL when unknown */
 
 /* ---- documents ---- */
 
-/* "Text/HTML; charset=utf-8" -> "text/html"; ERR_UNSUPPORTED_MEDIA, naming what is accepted, for a type no
- * parser takes or a charset other than UTF-8/US-ASCII. */
+/* "Text/HTML; charset=utf-8" -> "text/html", MEDIA_DETECT for application/octet-stream; ERR_UNSUPPORTED_MEDIA, naming
+ * what is accepted, for a type no parser takes or, with a text type, a charset other than UTF-8/US-ASCII. */
 bool spec_content_type(struct str header, struct str *out_media_type, struct err *err);
-extern const char *const spec_media_types[]; /* NULL-terminated */
 
 /* ---- what this configuration makes of text ---- */
 

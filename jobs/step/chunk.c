@@ -70,7 +70,8 @@ struct chunker {
 
 	struct str labels[LEVELS]; /* the path; .len 0 = none at this level */
 	size_t next_heading;	   /* block index: headings before are in the path */
-	struct str path;	   /* in the arena */
+	size_t page_block; /* block index: the last that began at or before the present chunk */
+	struct str path;   /* in the arena */
 };
 
 static void
@@ -392,6 +393,17 @@ path_advance(struct chunker *chunker, size_t at, size_t end, struct err *err)
 
 /* ---- all chunks ---- */
 
+static int32_t
+page_advance(struct chunker *chunker, size_t at)
+{
+	const struct parsed *parsed = chunker->parsed;
+
+	while (chunker->page_block + 1 < parsed->block_count &&
+	       parsed->blocks[chunker->page_block + 1].start <= at)
+		chunker->page_block++;
+	return parsed->block_count > 0 ? parsed->blocks[chunker->page_block].page : 0;
+}
+
 static bool
 add_chunk(struct chunker *chunker, size_t start, size_t fresh, size_t end, struct err *err)
 {
@@ -410,6 +422,7 @@ add_chunk(struct chunker *chunker, size_t start, size_t fresh, size_t end, struc
 		.heading = chunker->path,
 		.start = start,
 		.end = end,
+		.page = page_advance(chunker, fresh),
 	};
 	return true;
 }

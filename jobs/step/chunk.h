@@ -26,6 +26,7 @@ struct chunk {
 	struct str text;    /* slice of the parsed text */
 	struct str heading; /* path "Chapter > Section" in the arena, "" = none */
 	size_t start, end;
+	int32_t page; /* where what it brings new begins; 0 = the format has none */
 };
 
 /* size: at least 16 counts, overlap: at most half of it. ERR_EMPTY_TEXT: only white space; ERR_TOO_LARGE. */

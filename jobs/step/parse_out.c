@@ -93,7 +93,9 @@ parse_out_begin(struct parse_out *out, enum block_kind kind, int level)
 {
 	parse_out_end(out);
 	buf_add_str(&out->text, separator(out, kind));
-	out->open = (struct block){ .kind = kind, .level = level, .start = out->text.len };
+	out->open = (struct block){
+		.kind = kind, .level = level, .start = out->text.len, .page = out->page
+	};
 	out->is_open = true;
 }
 

@@ -37,6 +37,7 @@ struct parse_out {
 	struct block_list blocks;
 	struct block open; /* valid while is_open */
 	bool is_open;
+	int32_t page; /* of the blocks that begin from now on */
 };
 
 void parse_out_init(struct parse_out *out, const struct parse_limits *limits,

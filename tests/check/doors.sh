@@ -15,6 +15,7 @@ door() {
 	jansson.h) echo "common/json.c" ;;
 	zstd.h) echo "common/zip.c" ;;
 	openssl/*) echo "common/sha256.c" ;;
+	zlib.h) echo "jobs/convert/zip_part.c" ;;
 	sqlite3.h | sqlite3ext.h) echo "jobs/store/sqlite*.c" ;;
 	libxml/*) echo "jobs/step/parse_html.c" ;;
 	sys/* | netinet/* | arpa/* | net/* | linux/* | sanitizer/*) echo any ;;

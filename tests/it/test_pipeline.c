@@ -11,6 +11,8 @@
 #include <cmocka.h>
 
 #include "common/base/clock.h"
+#include "tests/support/documents.h"
+#include "tests/support/jobs.h"
 #include "tests/support/pipeline.h"
 
 #define HERON                                                                                      \
@@ -477,6 +479,44 @@ test_formats_and_headings(void **state)
 	assert_true(str_eq_c(text, "Herons"));
 }
 
+static void
+test_pdf_cites_its_page(void **state)
+{
+	static const char *const pages[] = {
+		"Cranes dance in spring, and again in autumn\non the fields where thousands rest.",
+		"The grey heron nests in tall trees near lakes,\nwhere dozens of pairs build "
+		"together.",
+		"Storks clatter with their bills on the roofs\nof the villages along the river.",
+	};
+	AUTO(buf) struct buf pdf = BUF_INIT(1 << 20);
+	AUTO_PTR(js_free) struct js *root = NULL;
+	struct pipeline *pipeline = *state;
+	struct err err = ERR_INIT;
+	struct str payload, text;
+	int64_t page = 0;
+
+	pipeline->config.convert_helper = RAG_BIN_DIR "/rag-convert";
+	pipeline->config.chunk_size = 100; /* a page is a chunk: no three fit in one */
+	pipeline->config.chunk_overlap = 0;
+	document_pdf(&pdf, "Waders", pages, ARRAY_SIZE(pages));
+	payload = jobs_ingest_payload(pipeline->redis, &pipeline->collection, "j1", "book",
+				      "application/pdf", str_make(pdf.data, pdf.len),
+				      &pipeline->arena);
+	assert_true(pipeline_run(pipeline, "ingest", "j1", 1, payload, &err));
+	query(pipeline, "{\"query\":\"Where does the heron nest?\"}");
+	root = pipeline_result(pipeline);
+	assert_true(js_get_str(js_at(js_get(root, "citations"), 0), "title", &text));
+	assert_true(str_eq_c(text, "Waders"));
+	assert_true(js_get_int(js_at(js_get(root, "citations"), 0), "page", &page));
+	assert_int_equal(page, 2);
+	/* what has no pages says so */
+	assert_true(pipeline_ingest(pipeline, "j2", 1, "note", "Avocets sweep the mud.", &err));
+	query(pipeline, "{\"query\":\"What do avocets sweep?\"}");
+	js_free(root);
+	root = pipeline_result(pipeline);
+	assert_true(js_is(js_get(js_at(js_get(root, "citations"), 0), "page"), JS_NULL));
+}
+
 #define PIPELINE_TEST(fn) cmocka_unit_test_setup_teardown(fn, set_up, tear_down)
 
 int
@@ -500,6 +540,7 @@ main(void)
 		PIPELINE_TEST(test_failing_reranker_is_a_warning),
 		PIPELINE_TEST(test_other_embedder_is_a_mismatch),
 		PIPELINE_TEST(test_formats_and_headings),
+		PIPELINE_TEST(test_pdf_cites_its_page),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
