@@ -17,8 +17,11 @@
 #include "api/submit.h"
 #include "common/job.h"
 #include "common/key_file.h"
+#include "jobs/spec/media.h"
 #include "jobs/spec/spec.h"
 #include "tests/support/must.h"
+
+#define MEDIA_TYPES_MAX 64
 
 extern const char embed_openapi_json[];
 
@@ -309,10 +312,24 @@ type_of(enum field_kind kind)
 }
 
 /* nullable: null is as good as absent, which holds for members and not for parameters. */
+/* Those that may stand in a JSON string, NULL-terminated. */
+static const char *const *
+text_media_types(const char *out[MEDIA_TYPES_MAX])
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < media_type_count && count + 1 < MEDIA_TYPES_MAX; i++)
+		if (media_types[i].is_text)
+			out[count++] = media_types[i].name;
+	out[count] = NULL;
+	return out;
+}
+
 static void
 compare_field(struct contract *c, const char *where, const struct js *property,
 	      const struct field *row, bool nullable)
 {
+	const char *text_types[MEDIA_TYPES_MAX];
 	const struct js *any = js_get(property, "anyOf");
 
 	if (js_is(any, JS_ARRAY)) { /* of a schema of its own, and null */
@@ -328,7 +345,7 @@ compare_field(struct contract *c, const char *where, const struct js *property,
 	if (row->kind == FIELD_ENUM)
 		compare_names(c, where, property, row->names);
 	else if (row->kind == FIELD_STR && strcmp(row->name, "content_type") == 0)
-		compare_names(c, where, property, spec_media_types);
+		compare_names(c, where, property, text_media_types(text_types));
 	else
 		compare_limits(c, where, property, row);
 }
@@ -463,10 +480,11 @@ test_media_types(void **state)
 		get(c->root, "paths|/api/v1/collections/{c}/documents|post|requestBody|content");
 
 	assert_non_null(content);
-	for (size_t i = 0; spec_media_types[i]; i++)
-		if (!js_get(content, spec_media_types[i]))
+	for (size_t i = 0; i < media_type_count; i++)
+		if (!js_get(content, media_types[i].name))
 			differ(c, "a document of type %s is taken, which is not said",
-			       spec_media_types[i]);
+			       media_types[i].name);
+	assert_non_null(js_get(content, MEDIA_DETECT));
 	assert_int_equal(c->differences, 0);
 }
 
