@@ -279,7 +279,7 @@ keep_start(const struct config *config, const struct redis_opts *opts, struct ke
 	keep->config = config;
 	id_ulid(ulid);
 	(void)snprintf(keep->owner, sizeof(keep->owner), "api-%s", ulid);
-	for (size_t i = 0; job_queue_names[i] && i < KEEP_MAX_QUEUES; i++) {
+	for (size_t i = 0; i < KEEP_MAX_QUEUES && job_queue_names[i]; i++) {
 		if (!job_queue_find(str_of(job_queue_names[i]), 0, &keep->queues[i]))
 			break;
 		keep->figures.queues[i].name = keep->queues[i].name;

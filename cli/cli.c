@@ -143,7 +143,7 @@ read_key(struct cli *cli, const char *path, struct err *err)
 }
 
 bool
-cli_set_up(struct cli *cli, char *url, size_t url_bytes, struct err *err)
+cli_set_up(struct cli *cli, struct err *err)
 {
 	const struct cli_world *world = cli->world;
 	const char *given = cli->options.url ? cli->options.url
@@ -156,9 +156,9 @@ cli_set_up(struct cli *cli, char *url, size_t url_bytes, struct err *err)
 	if (!str_starts(base, "http://") && !str_starts(base, "https://"))
 		return err_set(err, ERR_INVALID,
 			       "the address '%s' does not begin with http:// or https://", given);
-	if (!str_copy(url, url_bytes, base))
+	if (!str_copy(cli->url_text, sizeof(cli->url_text), base))
 		return err_set(err, ERR_INVALID, "the address of the API is too long");
-	cli->url = url;
+	cli->url = cli->url_text;
 	cli->key = cli->options.key ? cli->options.key : world->env_key ? world->env_key : "";
 	cli->color = world->out_is_terminal && !world->no_color && !cli->options.no_color;
 	if (strlen(cli->key) >= sizeof(cli->key_text))
@@ -179,7 +179,6 @@ run(struct cli *cli, int argc, const char *const *argv, const char **args)
 {
 	const struct command *command = NULL;
 	const char *group = NULL;
-	char url[2048];
 	struct err err = ERR_INIT;
 
 	if (!args_parse(cli, argc, argv, args, &command, &group, &err))
@@ -192,7 +191,7 @@ run(struct cli *cli, int argc, const char *const *argv, const char **args)
 		args_help(command, group, cli->out);
 		return CLI_OK;
 	}
-	if (!cli_set_up(cli, url, sizeof(url), &err))
+	if (!cli_set_up(cli, &err))
 		return usage(cli, &err);
 	return command->run(cli);
 }

@@ -72,8 +72,9 @@ struct cli {
 	const char *const *args; /* what is left of argv */
 	size_t arg_count;
 	FILE *out, *err;
-	bool color;	     /* out may be coloured */
-	const char *url;     /* without trailing '/' */
+	bool color;	 /* out may be coloured */
+	const char *url; /* without trailing '/' */
+	char url_text[2048];
 	const char *key;     /* "" = none */
 	char key_text[1024]; /* of --key-file */
 };
@@ -87,8 +88,8 @@ extern const char cli_default_collection[];
 /* One run of ragctl; curl must be initialised. Returns the exit code. */
 int cli_main(int argc, const char *const *argv, const struct cli_world *world);
 
-/* Fills cli->url (into url), key and color from options and world. */
-bool cli_set_up(struct cli *cli, char *url, size_t url_bytes, struct err *err);
+/* Fills url, key and color from options and world. */
+bool cli_set_up(struct cli *cli, struct err *err);
 
 /* Prints "ragctl: <message>" to cli->err (hints included) and returns the exit code that fits. */
 int cli_fail(struct cli *cli, const struct err *err);

@@ -22,7 +22,6 @@ struct line {
 	const struct args_option *awaits; /* the option whose value comes next; NULL = none */
 	bool ended;			  /* `--` was there */
 	struct cli cli;			  /* with the server that the line names */
-	char url[2048];
 	struct args_option option;
 };
 
@@ -161,8 +160,7 @@ look_up(struct line *line, const char *path, const char *member, const struct ca
 	struct look_up look_up = { .to = to, .member = member };
 	struct err err = ERR_INIT;
 
-	if (!cli_set_up(&line->cli, line->url, sizeof(line->url), &err) ||
-	    !api_open(&api, &line->cli, &err))
+	if (!cli_set_up(&line->cli, &err) || !api_open(&api, &line->cli, &err))
 		return;
 	api.retry_ms = 0;
 	api.most_ms = LOOK_UP_MS;

@@ -225,7 +225,7 @@ catalog_get(struct redis *redis, struct str name, struct collection *out, struct
 {
 	/* Twice: somebody else may create `default` between our look and our creation. */
 	for (int attempt = 0; attempt < 2; attempt++) {
-		char uid[ID_ULID_BYTES];
+		char uid[ID_ULID_BYTES] = "";
 		bool live = false;
 
 		if (!find(redis, name, uid, err) ||
@@ -304,7 +304,7 @@ bool
 catalog_create(struct redis *redis, struct str name, struct str description, struct collection *out,
 	       struct err *err)
 {
-	char owner[ID_ULID_BYTES], uid[ID_ULID_BYTES];
+	char owner[ID_ULID_BYTES] = "", uid[ID_ULID_BYTES] = "";
 	struct collection existing;
 	bool live = false;
 

@@ -595,7 +595,7 @@ verify_collection(struct redis *redis, const struct catalog_verify *opts, struct
 		if (!quiet)
 			findings_cut(next, last);
 		last = next;
-		next = swap;
+		next = swap; // NOLINT(clang-analyzer-deadcode.DeadStores): freed by its AUTO_PTR
 	}
 	if (!quiet)
 		findings_cut(last, last);

@@ -161,7 +161,9 @@ series_new(const struct metric *metric, uint64_t hash, const char *const *values
 	for (size_t i = 0; i < metric->label_count; i++) {
 		struct str value = label_value(values, i);
 
-		series->values[i] = mem_strndup(value.ptr ? value.ptr : "", value.len);
+		if (value.len == 0)
+			value = STR("");
+		series->values[i] = mem_strndup(value.ptr, value.len);
 		buf_printf(&labels, "%s%s=\"", i > 0 ? "," : "", metric->labels[i]);
 		add_label_value(&labels, value);
 		buf_add_char(&labels, '"');

@@ -14,6 +14,7 @@
  */
 #include "common/pack.h"
 
+#include <assert.h>
 #include <msgpack.h>
 #include <stdint.h>
 #include <string.h>
@@ -225,6 +226,8 @@ get_signed(struct pack_reader *reader, size_t len, struct pack_value *out, struc
 	if (!get_uint(reader, len, &value, err))
 		return false;
 
+	assert(len >= 1 && len <= sizeof(value));
+
 	uint64_t sign = UINT64_C(1) << (8 * len - 1);
 
 	out->type = PACK_I64;
@@ -232,6 +235,13 @@ get_signed(struct pack_reader *reader, size_t len, struct pack_value *out, struc
 	value = (value ^ sign) - sign;
 	memcpy(&out->u.i64, &value, sizeof(value));
 	return true;
+}
+
+/* Of neighbouring heads each says twice the bytes of the one before: 1, 2, 4, 8. */
+static size_t
+head_width(unsigned head, unsigned first)
+{
+	return (size_t)1 << ((head - first) & 3);
 }
 
 /* Heads 0xc0 to 0xdf, where the head says how many bytes of number or size follow. */
@@ -250,7 +260,7 @@ next_marked(struct pack_reader *reader, unsigned head, struct pack_value *out, s
 	case 0xc4:
 	case 0xc5:
 	case 0xc6:
-		return get_sized(reader, PACK_BIN, (size_t)1 << (head - 0xc4), out, err);
+		return get_sized(reader, PACK_BIN, head_width(head, 0xc4), out, err);
 	case 0xca:
 	case 0xcb:
 		return get_real(reader, head == 0xca ? 4 : 8, out, err);
@@ -258,16 +268,16 @@ next_marked(struct pack_reader *reader, unsigned head, struct pack_value *out, s
 	case 0xcd:
 	case 0xce:
 	case 0xcf:
-		return get_unsigned(reader, (size_t)1 << (head - 0xcc), out, err);
+		return get_unsigned(reader, head_width(head, 0xcc), out, err);
 	case 0xd0:
 	case 0xd1:
 	case 0xd2:
 	case 0xd3:
-		return get_signed(reader, (size_t)1 << (head - 0xd0), out, err);
+		return get_signed(reader, head_width(head, 0xd0), out, err);
 	case 0xd9:
 	case 0xda:
 	case 0xdb:
-		return get_sized(reader, PACK_STR, (size_t)1 << (head - 0xd9), out, err);
+		return get_sized(reader, PACK_STR, head_width(head, 0xd9), out, err);
 	case 0xdc:
 	case 0xdd:
 		return get_sized(reader, PACK_ARRAY, head == 0xdc ? 2 : 4, out, err);

@@ -619,7 +619,7 @@ queue_error_unpack(struct str bytes, struct err *out)
 {
 	struct err ignored = ERR_INIT, error = ERR_INIT;
 	struct pack_reader reader;
-	struct pack_value map, name, value;
+	struct pack_value map = { 0 }, name = { 0 }, value = { 0 };
 
 	if (!pack_envelope_open(&reader, bytes, QUEUE_ERROR_KIND, &ignored) ||
 	    !pack_next(&reader, &map, &ignored) || map.type != PACK_MAP)
@@ -774,7 +774,7 @@ queue_last_error(struct redis *redis, const struct job *job, struct err *out)
 {
 	AUTO(arena) struct arena arena;
 	struct err ignored = ERR_INIT;
-	struct str bytes;
+	struct str bytes = STR("");
 
 	arena_init(&arena, (size_t)64 * 1024);
 	if (job->error != ERR_NONE &&
@@ -809,7 +809,7 @@ queue_cancel(struct redis *redis, struct str job_id, const struct queue_keep_opt
 	struct queue_ref queue;
 	struct redis_cmd cmd;
 	struct str verdict;
-	struct job job;
+	struct job job = { 0 };
 
 	(void)retention;
 	if (!find_queue(job_id, &queue, err))
@@ -852,7 +852,7 @@ queue_retry_dead(struct redis *redis, struct str job_id, struct job *out, struct
 	struct queue_ref queue;
 	struct redis_cmd cmd;
 	struct str verdict;
-	struct job job;
+	struct job job = { 0 };
 
 	if (!find_queue(job_id, &queue, err))
 		return false;

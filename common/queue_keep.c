@@ -414,7 +414,7 @@ queue_keep(struct redis *redis, struct queue_ref queue, const char *owner,
 {
 	struct queue_kept kept = { 0 };
 	int64_t now_ms = 0;
-	bool ours;
+	bool ours = false;
 
 	if (!take_lock(redis, queue, owner, &ours, err))
 		return err_wrap(err, "keep queue '%s'", queue.name);

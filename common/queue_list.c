@@ -243,7 +243,7 @@ next_phase(struct walk *walk)
 	const char *at = strchr(phases, walk->phase);
 
 	walk->position[0] = '\0';
-	walk->phase = (char)(phase_of_status(walk->list->status) ? 0 : at[1]);
+	walk->phase = (char)(at && !phase_of_status(walk->list->status) ? at[1] : '\0');
 }
 
 /* The member at a rank; "" past the end. */

@@ -536,6 +536,7 @@ next_reply(struct redis *redis, int timeout_ms, struct reply **out_reply, struct
 
 	if (!read_reply(redis, clock_mono_ms() + timeout_ms, NULL, &reply, err))
 		return false;
+	assert(reply); /* no time out without out_timed_out */
 	redis->pending--;
 
 	bool ok = reply->type != REDIS_REPLY_ERROR || translate(redis, reply, err);

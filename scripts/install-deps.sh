@@ -34,9 +34,8 @@ is_satisfied() {
 	done
 	case $1 in
 	pkg-config) is_installed pkgconf ;;
-	clang) [[ $'\n'$(compgen -c clang-) =~ $'\n'clang-[0-9]+ ]] ;;
-	clang-tidy) [[ $'\n'$(compgen -c clang-tidy-) =~ $'\n'clang-tidy-[0-9]+ ]] ;;
-	libclang-rt-*) [[ $(dpkg-query -W -f '${Package} ' 'libclang-rt-*-dev' 2>/dev/null) ]] ;;
+	clang | clang-tidy) compgen -c "$1-" | grep -qE "^$1-[0-9]+\$" ;;
+	libclang-rt-*) dpkg-query -W -f '${db:Status-Status}\n' 'libclang-rt-*-dev' 2>/dev/null | grep -qx installed ;;
 	*) return 1 ;;
 	esac
 }

@@ -159,7 +159,9 @@ start_redis
 choose_settings
 # shellcheck disable=SC1091
 . "$state/env"
+# shellcheck disable=SC2154 # choose_settings wrote it to the file
 METRICS_LISTEN=$api_metrics start_daemon api rag-api
+# shellcheck disable=SC2154
 METRICS_LISTEN=$worker_metrics start_daemon worker rag-worker
 export RAG_URL=http://$API_LISTEN
 wait_for 30 api http_ok "$api_metrics" /health/ready

@@ -43,6 +43,7 @@ str_make(const char *ptr, size_t len)
 bool
 str_eq(struct str a, struct str b)
 {
+	assert((a.ptr && b.ptr) || a.len != b.len || a.len == 0);
 	return a.len == b.len && (a.len == 0 || memcmp(a.ptr, b.ptr, a.len) == 0);
 }
 
@@ -419,8 +420,8 @@ str_unhex(struct str hex, void *out, size_t out_len)
 			return false;
 	}
 	for (size_t i = 0; i < out_len; i++)
-		bytes[i] = (unsigned char)(hex_digit(hex.ptr[2 * i]) << 4 |
-					   hex_digit(hex.ptr[2 * i + 1]));
+		bytes[i] = (unsigned char)((unsigned)hex_digit(hex.ptr[2 * i]) << 4 |
+					   (unsigned)hex_digit(hex.ptr[2 * i + 1]));
 	return true;
 }
 

@@ -1,5 +1,6 @@
 #include "jobs/spec/filter.h"
 
+#include <assert.h>
 #include <stdint.h>
 #include <stdio.h>
 
@@ -66,7 +67,10 @@ take_room(struct parse *parse, const struct place *place, size_t count, size_t i
 			FILTER_MAX_NODES);
 		return fail_at(place, err);
 	}
-	return arena_alloc_err(parse->arena, count * item_bytes, "the filter", out, err);
+	if (!arena_alloc_err(parse->arena, count * item_bytes, "the filter", out, err))
+		return false;
+	assert(*out);
+	return true;
 }
 
 static bool

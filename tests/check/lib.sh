@@ -1,3 +1,4 @@
+# shellcheck shell=bash disable=SC2034 # the variables are for the checks
 # Sourced by every check: `root` is its only argument, offences are printed as "path:line: reason", and the last line of a check
 # is `finish`. The folders below are all places where sources of ours live.
 set -uo pipefail
@@ -20,6 +21,12 @@ files() {
 	[ ${#dirs[@]} -gt 0 ] || return 0
 	for pattern in "$@"; do args+=(-o -name "$pattern"); done
 	find "${dirs[@]}" -type f \( "${args[@]:1}" \) | sort
+}
+
+# tool NAME: the command, or the newest of its versions (clang-tidy-19)
+tool() {
+	local found
+	found=$(command -v "$1" || compgen -c "$1-" | grep -E "^$1-[0-9]+\$" | sort -t- -k3 -n | tail -1) && [ -n "$found" ] && echo "$found"
 }
 
 offence() {

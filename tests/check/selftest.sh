@@ -10,7 +10,7 @@ cases=0
 fresh() {
 	rm -rf "$tree"
 	mkdir -p "$tree"/{api,common/base,common/scripts,jobs/{spec,store,step,provider},worker,cron,cli,tests/unit}
-	cp "$here/../../.clang-format" "$tree/"
+	cp "$here"/../../.clang-{format,tidy} "$tree/"
 	printf '#ifndef A_H\n#define A_H\n\nint a(void);\n\n#endif\n' >"$tree/common/base/a.h"
 	for dir in api common jobs jobs/spec jobs/store worker cron cli; do cp "$tree/common/base/a.h" "$tree/$dir/b.h"; done
 }
@@ -113,6 +113,28 @@ headers)
 	bad common/x.h 'size_t x(void);\n'
 	bad common/x.h 'struct x {\n\tint a;\n};\n' # no guard
 	bad jobs/step/x.h '#include "common/gone.h"\n'
+	;;
+tidy)
+	good common/x.c 'int a(void);\nint\na(void)\n{\n\treturn 1;\n}\n'
+	bad common/x.c '#include <stdio.h>\nvoid a(void);\nvoid\na(void)\n{\n\tprintf("x");\n\tsnprintf((char[2]){ 0 }, 2, "x");\n}\n'
+	bad common/x.c 'void a(int b, int c, int d, int e, int f, int g, int h);\nvoid\na(int b, int c, int d, int e, int f, int g, int h)\n{\n\t(void)(b + c + d + e + f + g + h);\n}\n'
+	bad tests/unit/x.c 'int a(int *b);\nint\na(int *b)\n{\n\tint *c = b ? 0 : b;\n\treturn *c;\n}\n'
+	bad common/x.c 'int\na(void)\n{\n'
+	;;
+cppcheck)
+	good common/x.c 'int a(void);\nint\na(void)\n{\n\treturn 1;\n}\n'
+	bad common/x.c 'int a(void);\nint\na(void)\n{\n\tint b[2] = { 1, 2 };\n\treturn b[2];\n}\n'
+	bad tests/unit/x.c '#include <stdlib.h>\nvoid a(void);\nvoid\na(void)\n{\n\tchar *b = malloc(3);\n\tb[0] = 1;\n}\n'
+	;;
+analyzer)
+	good common/x.c 'int a(void);\nint\na(void)\n{\n\treturn 1;\n}\n'
+	bad common/x.c '#include <stdlib.h>\nvoid a(char *b);\nvoid\na(char *b)\n{\n\tfree(b);\n\tfree(b);\n}\n'
+	bad common/x.c 'int\na(void)\n{\n'
+	;;
+scripts)
+	good tests/x.sh '#!/usr/bin/env bash\necho "$1"\n'
+	bad tests/x.sh '#!/usr/bin/env bash\necho $(($b))\n'
+	bad tests/x.py 'def f(:\n'
 	;;
 *)
 	echo "no cases for '$check'" >&2

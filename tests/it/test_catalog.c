@@ -865,10 +865,11 @@ shaky_put(struct shaky_store *store, const char *gen, int version, int count)
 	for (size_t i = 0; i < ROWS && ordinal < count; i++) {
 		(void)pthread_mutex_lock(&store->lock);
 		if (store->rows[i].gen[0] == '\0') {
-			store->rows[i] = (struct row){ .ordinal = ordinal++,
+			store->rows[i] = (struct row){ .ordinal = ordinal,
 						       .count = count,
 						       .version = version };
 			(void)str_copy(store->rows[i].gen, CATALOG_GEN_BYTES, str_of(gen));
+			ordinal++;
 		}
 		(void)pthread_mutex_unlock(&store->lock);
 		(void)sched_yield();

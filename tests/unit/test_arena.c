@@ -29,7 +29,7 @@ allocations_are_zeroed_aligned_and_apart(void **state)
 			for (size_t i = 0; i < size; i++)
 				assert_int_equal(ptr[i], 0);
 			memset(ptr, 0xa5, size);
-			if (last_size > 0)
+			if (last && last_size > 0)
 				assert_int_equal(last[last_size - 1], 0xa5);
 			last = ptr;
 			last_size = size;
