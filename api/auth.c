@@ -48,10 +48,6 @@ load(struct auth *auth, struct err *err)
 	auth->seen = seen; /* a broken version is reported once */
 	if (!key_file_parse(auth->path, str_make(text.data, text.len), &keys, &count, err))
 		return false;
-	if (count == 0) {
-		mem_free(keys);
-		return err_set(err, ERR_CONFIG, "cannot use %s: it holds no key", auth->path);
-	}
 	warn_of_readers(auth->path, &seen);
 	mem_free(auth->keys);
 	auth->keys = keys;
@@ -75,10 +71,12 @@ reload_if_changed(struct auth *auth)
 	     seen.st_size == auth->seen.st_size && seen.st_ino == auth->seen.st_ino &&
 	     seen.st_dev == auth->seen.st_dev))
 		return;
-	if (load(auth, &err))
-		log_info("API keys read again: %zu", auth->count);
-	else
+	if (!load(auth, &err))
 		log_err(LOG_ERROR, &err, "the API keys stay as they were");
+	else if (auth->count == 0) /* the last one was revoked: it must not live on */
+		log_warn("%s holds no key any more: every request is refused", auth->path);
+	else
+		log_info("API keys read again: %zu", auth->count);
 }
 
 bool
@@ -92,6 +90,10 @@ auth_open(const char *path, struct auth **out, struct err *err)
 	if (!load(auth, err)) {
 		auth_close(auth);
 		return false;
+	}
+	if (auth->count == 0) {
+		auth_close(auth);
+		return err_set(err, ERR_CONFIG, "cannot use %s: it holds no key", path);
 	}
 	*out = auth;
 	return true;

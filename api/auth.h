@@ -3,7 +3,8 @@
  *
  * The file is read again when its time, size, inode or device changed, looked at once a second: an edit, a rename over
  * it, and a symlink that leads elsewhere now (as Kubernetes changes a mounted secret) are all seen. A new version that
- * is broken, or holds no key, is reported in the log and the keys before it stay. Thread-safe.
+ * is broken is reported in the log and the keys before it stay, as they do when the file is gone; one that holds no key
+ * refuses everybody (the last key was revoked). Thread-safe.
  */
 #ifndef RAG_API_AUTH_H
 #define RAG_API_AUTH_H

@@ -56,6 +56,7 @@ call_init(struct call *call, struct api *api, const struct http_request *http)
 	call->http = http;
 	call->route = NULL;
 	call->redis = NULL;
+	call->rate = (struct call_rate){ .checked = false };
 	memset(call->params, 0, sizeof(call->params));
 	arena_init(&call->arena, (size_t)api->config->max_body_bytes * 3 + ARENA_SLACK_BYTES);
 	buf_init(&call->body, ANSWER_MAX_BYTES);

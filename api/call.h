@@ -20,6 +20,7 @@
 #include "common/http_server.h"
 #include "common/json.h"
 #include "common/key_file.h"
+#include "common/ratelimit.h"
 
 #define CALL_MAX_PARAMS 2
 #define CALL_REQUEST_ID_BYTES 80
@@ -28,6 +29,13 @@
 #define CALL_IDEMPOTENCY_KEY_MAX_BYTES 255
 
 struct route;
+
+/* What the rate limit said of this request, for its headers. */
+struct call_rate {
+	bool checked; /* false: not limited, or Redis could not be asked */
+	struct ratelimit limit;
+	struct ratelimit_state state;
+};
 
 struct call {
 	struct api *api;
@@ -42,8 +50,8 @@ struct call {
 	char traceparent[64]; /* "" = none */
 	/* Who asks. Without keys: everybody is "anonymous" of the operators' tenant and may do everything. */
 	struct api_key key; /* name, scopes, rate; its hash and hint are of no use to a handler */
-	const char
-		*tenant; /* key.tenant, never "": all that the request touches is this tenant's */
+	const char *tenant; /* of key, never "": all that the request touches is its */
+	struct call_rate rate;
 };
 
 /* Takes over or makes the request id and the trace context. */

@@ -6,6 +6,31 @@
 
 #include "common/base/clock.h"
 
+/* Whole seconds, never less than it takes. */
+static int64_t
+seconds_up(int64_t us)
+{
+	return (us + 999999) / 1000000;
+}
+
+/*
+ * RateLimit-Policy and RateLimit, as structured fields (draft-ietf-httpapi-ratelimit-headers): q requests within w seconds; r may
+ * still come within the next t seconds, after which there is at least one more.
+ */
+static void
+rate_headers(struct call *call)
+{
+	const struct call_rate *rate = &call->rate;
+
+	if (!rate->checked)
+		return;
+	http_answer_header(&call->answer, "RateLimit-Policy", "\"requests\";q=%lld;w=%lld",
+			   (long long)rate->limit.count, (long long)rate->limit.window_s);
+	http_answer_header(&call->answer, "RateLimit", "\"requests\";r=%lld;t=%lld",
+			   (long long)rate->state.remaining,
+			   (long long)seconds_up(rate->state.reset_us));
+}
+
 static void
 start(struct call *call, int status, const char *cache_control)
 {
@@ -15,6 +40,7 @@ start(struct call *call, int status, const char *cache_control)
 	http_answer_header(&call->answer, "Cache-Control", "%s", cache_control);
 	if (call->traceparent[0])
 		http_answer_header(&call->answer, "traceparent", "%s", call->traceparent);
+	rate_headers(call);
 }
 
 void

@@ -9,6 +9,8 @@
 #include "api/stats.h"
 #include "common/base/clock.h"
 #include "common/base/log.h"
+#include "common/ratelimit.h"
+#include "common/sha256.h"
 
 #define V1 "/api/v1"
 /* Whoever submits may look after what was submitted; what a change asks for depends on the job (shared_job_to_change). */
@@ -182,6 +184,52 @@ authenticate(struct call *call, struct err *err)
 	return true;
 }
 
+/* The limit that the key's line names, else the engine's; false: none. */
+static bool
+limit_of(const struct call *call, struct ratelimit *out)
+{
+	const struct config *config = call->api->config;
+
+	if (!call->api->auth)
+		return false;
+	if (call->key.rate_count < 0)
+		*out = (struct ratelimit){ config->rate_limit, config->rate_window_s };
+	else
+		*out = (struct ratelimit){ call->key.rate_count, call->key.rate_window_s };
+	return out->count > 0;
+}
+
+/*
+ * One token for every request of a key, whatever comes of it. When Redis cannot be asked the request goes on unlimited: nearly
+ * every route then ends in 503 by itself, and what needs no Redis costs nobody much. Refusing here would only turn an outage of
+ * Redis into one of everything.
+ */
+static bool
+check_rate(struct call *call, struct err *err)
+{
+	struct call_rate rate = { .checked = true };
+	struct err ignored = ERR_INIT;
+	char name[4 + SHA256_HEX_BYTES] = "key:";
+	struct redis *redis;
+
+	if (!limit_of(call, &rate.limit))
+		return true;
+	/* a hash of the hash: who reads Redis learns nothing of what the file holds */
+	sha256_hex(str_of(call->key.hash), name + 4);
+	if (!call_redis(call, &redis, &ignored) ||
+	    !ratelimit_take(redis, str_of(name), &rate.limit, 1, &rate.state, &ignored)) {
+		log_debug("the rate limit was not checked: %s", ignored.msg);
+		return true;
+	}
+	call->rate = rate;
+	if (rate.state.allowed)
+		return true;
+	err_set(err, ERR_RATE_LIMITED, "this key may send %lld requests within %lld s",
+		(long long)rate.limit.count, (long long)rate.limit.window_s);
+	err->retry_after_ms = (rate.state.wait_us + 999) / 1000;
+	return false;
+}
+
 /* What a key may not do is refused before anything is looked up: the answer says nothing of what exists. */
 static bool
 check_scope(const struct call *call, const struct route *row, struct err *err)
@@ -208,7 +256,8 @@ dispatch(struct call *call, struct err *err)
 	bool public = row && (row->scopes & ROUTE_PUBLIC);
 
 	call->route = row ? row : first;
-	if (!check_origin(call, err) || (!public && !authenticate(call, err)))
+	if (!check_origin(call, err) ||
+	    (!public && (!authenticate(call, err) || !check_rate(call, err))))
 		return false;
 	if (!first)
 		return err_set(err, ERR_NOT_FOUND, "there is nothing at this path");

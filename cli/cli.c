@@ -9,6 +9,7 @@
 #include "common/base/buf.h"
 #include "common/base/mem.h"
 #include "common/base/str.h"
+#include "common/key_file.h"
 
 #define DEFAULT_URL "http://127.0.0.1:8000"
 #define MANY_ARGS SIZE_MAX
@@ -76,6 +77,13 @@ const struct command commands[] = {
 	{ "completion", "bash", "", 0, 0, "", cli_completion_bash, "print the completion script for bash",
 	  "Load it with: source <(ragctl completion bash)\n" },
 	{ "completion", "words", "[WORD...]", 0, MANY_ARGS, "", cli_completion_words, "", NULL },
+	{ "keys", "create", "NAME", 1, 1, "file tenant scopes rate expires expires-in json", cli_keys_create,
+	  "make an API key and show it, once",
+	  "Works on the file alone and sends nothing. The key goes to stdout and is kept nowhere; the file\n"
+	  "gets its hash. rag-api sees the new line within a second or two.\n" },
+	{ "keys", "list", "", 0, 0, "file tenant json", cli_keys_list, "the API keys in a file", NULL },
+	{ "keys", "revoke", "NAME|BEGIN", 1, 1, "file tenant all", cli_keys_revoke,
+	  "take a key out of the file, by its name or by how it begins", NULL },
 };
 /* clang-format on */
 const size_t command_count = ARRAY_SIZE(commands);
@@ -118,7 +126,11 @@ cli_fail(struct cli *cli, const struct err *err)
 	if (code == CLI_UNREACHABLE && err->code == ERR_CONNECT)
 		(void)fprintf(cli->err, "ragctl: is the engine running at %s? (--url, RAG_URL)\n",
 			      cli->url);
-	if (err->detail == 401)
+	if (err->detail == 401 && str_starts(str_of(cli->key), "rag_") &&
+	    !key_text_is_ours(str_of(cli->key)))
+		(void)fputs("ragctl: this key is mistyped or cut: its checksum is wrong\n",
+			    cli->err);
+	else if (err->detail == 401)
 		(void)fputs("ragctl: give an API key with RAG_API_KEY or --key-file\n", cli->err);
 	return code;
 }

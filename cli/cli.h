@@ -41,6 +41,8 @@ struct cli_options {
 	const char *description, *health_url;
 	const char *baseline;
 	int64_t jobs, top_k, limit, timeout_s, retry_s;
+	const char *file, *tenant, *scopes, *rate, *expires;
+	int64_t expires_in_days;
 	bool json, quiet, no_color, help, version;
 	bool force, no_wait, no_uri, no_generate, explain, rerank, yes, result;
 	int64_t resamples, seed;
@@ -122,6 +124,9 @@ int cli_top(struct cli *cli);
 int cli_help(struct cli *cli);
 int cli_completion_bash(struct cli *cli);
 int cli_completion_words(struct cli *cli);
+int cli_keys_create(struct cli *cli);
+int cli_keys_list(struct cli *cli);
+int cli_keys_revoke(struct cli *cli);
 int cli_eval(struct cli *cli);
 
 #endif

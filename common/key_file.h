@@ -14,7 +14,7 @@
  *
  * Empty lines and lines that begin with '#' are skipped. A key is text of any kind; those that key_text_new makes look
  * like "rag_" and 38 letters and digits, the last six a checksum, so that scanners and people recognise one and a mistyped
- * one is noticed before it is sent. Pure but for key_file_read and key_text_new; thread-safe.
+ * one is told from a revoked one. Pure but for key_file_read and key_text_new; thread-safe.
  */
 #ifndef RAG_COMMON_KEY_FILE_H
 #define RAG_COMMON_KEY_FILE_H

@@ -98,3 +98,9 @@ key_cache(struct str hash)
 {
 	return make("rag:cache:" STR_FMT, STR_ARG(hash));
 }
+
+struct key
+key_rate(struct str name)
+{
+	return make("rag:rate:" STR_FMT, STR_ARG(name));
+}
