@@ -152,7 +152,7 @@ test_keys(void **state)
 		   (const struct test_key[]){
 			   { "ann", "key-a", NULL }, { "bob", "key-b", NULL }, { 0 } },
 		   "");
-	snprintf(setting, sizeof(setting), "API_KEYS_FILE=%s", path);
+	(void)snprintf(setting, sizeof(setting), "API_KEYS_FILE=%s", path);
 	/* with keys any address may be listened on */
 	struct api_server *api =
 		api_server_start(redis_server_url(server),
@@ -226,7 +226,7 @@ test_production(void **state)
 		keys_write(path, (const struct test_key[]){ { 0 } }, "");
 		FILE *file = fopen(path, "w");
 		assert_non_null(file);
-		fputs(rows[i].text, file);
+		(void)fputs(rows[i].text, file);
 		assert_int_equal(fclose(file), 0);
 		assert_int_equal(api_server_refused((const char *const[]){ "rag-api", NULL },
 						    (const char *const[]){
