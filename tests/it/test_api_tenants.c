@@ -66,6 +66,7 @@ static const struct expected {
 	{ "GET", V1 "/queues/{q}", R | OPERATORS, NULL },
 	{ "GET", V1 "/queues/{q}/dead", R | OPERATORS, NULL },
 	{ "GET", V1 "/workers", R | OPERATORS, NULL },
+	{ "GET", "/openapi.json", ROUTE_PUBLIC, NULL },
 };
 
 static const struct expected *
