@@ -1,5 +1,6 @@
 #include "api/call.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -13,6 +14,7 @@
 #define ANSWER_MAX_BYTES ((size_t)128 * 1024 * 1024)
 #define POOL_WAIT_MS 1000
 #define TRACEPARENT_LEN 55
+#define PAGE_CONTEXT_MAX_BYTES ((size_t)64 * 1024) /* path and parameters are 16 KiB at most */
 
 /* ---- life ---- */
 
@@ -56,6 +58,7 @@ call_init(struct call *call, struct api *api, const struct http_request *http)
 	call->http = http;
 	call->route = NULL;
 	call->redis = NULL;
+	call->has_secret = false;
 	call->rate = (struct call_rate){ .checked = false };
 	memset(call->params, 0, sizeof(call->params));
 	arena_init(&call->arena, (size_t)api->config->max_body_bytes * 3 + ARENA_SLACK_BYTES);
@@ -198,40 +201,44 @@ call_page_size(struct call *call, size_t *out, struct err *err)
 	return true;
 }
 
-static uint32_t
-page_key(const struct call *call, struct str filters)
+/* What a token is good for: one list of one tenant. */
+static struct str
+page_context(const struct call *call, struct str filters, struct buf *out)
 {
-	uint64_t seed = str_hash64(str_of(call->route->pattern), 0);
+	const struct str parts[] = { str_of(call->tenant), str_of(call->route->pattern),
+				     call->params[0], filters };
 
-	seed = str_hash64(str_of(call->tenant), seed);
-	seed = str_hash64(call->params[0], seed);
-	return (uint32_t)str_hash64(filters, seed);
+	for (size_t i = 0; i < ARRAY_SIZE(parts); i++) {
+		buf_printf(out, "%zu:", parts[i].len);
+		buf_add(out, parts[i].ptr, parts[i].len);
+	}
+	return str_make(out->data, out->len);
 }
 
-/* A token is 8 hex digits that tie it to tenant, route, path and filters, then the state in hex. */
+static bool
+get_secret(struct call *call, struct err *err)
+{
+	struct redis *redis;
+
+	if (!call->has_secret &&
+	    (!call_redis(call, &redis, err) || !seal_secret(redis, &call->secret, err)))
+		return false;
+	call->has_secret = true;
+	return true;
+}
+
 bool
 call_page_token(struct call *call, struct str filters, struct str *out, struct err *err)
 {
+	AUTO(buf) struct buf context = BUF_INIT(PAGE_CONTEXT_MAX_BYTES);
 	struct str token;
-	char key[9];
-	void *state;
 
-	if (!call_param(call, "page_token", &token, err))
+	if (!call_param(call, "page_token", &token, err) || !get_secret(call, err))
 		return false;
 	*out = STR("");
-	if (token.len == 0)
+	if (token.len == 0 ||
+	    unseal(&call->secret, page_context(call, filters, &context), token, &call->arena, out))
 		return true;
-	(void)snprintf(key, sizeof(key), "%08x", (unsigned)page_key(call, filters));
-	if (token.len > 8 && token.len % 2 == 0 && str_starts(token, key)) {
-		size_t len = (token.len - 8) / 2;
-
-		if (!arena_alloc_err(&call->arena, len + 1, "the page token", &state, err))
-			return false;
-		if (str_unhex(str_sub(token, 8, token.len), state, len)) {
-			*out = str_make(state, len);
-			return true;
-		}
-	}
 	err_set(err, ERR_MALFORMED,
 		"'page_token' is not one that this list gave for the same parameters");
 	return err_at(err, "/page_token");
@@ -240,15 +247,13 @@ call_page_token(struct call *call, struct str filters, struct str *out, struct e
 void
 call_page_token_write(const struct call *call, struct str filters, struct str state, struct jw *w)
 {
-	char token[8 + 2 * 512 + 1];
+	AUTO(buf) struct buf context = BUF_INIT(PAGE_CONTEXT_MAX_BYTES);
+	AUTO(buf) struct buf token = BUF_INIT(4096);
 
-	if (state.len == 0 || state.len > 512) {
-		jw_kcstr(w, "next_page_token", "");
-		return;
-	}
-	(void)snprintf(token, sizeof(token), "%08x", (unsigned)page_key(call, filters));
-	str_hex(token + 8, state.ptr, state.len);
-	jw_kcstr(w, "next_page_token", token);
+	assert(call->has_secret);
+	if (state.len > 0)
+		seal(&call->secret, page_context(call, filters, &context), state, &token);
+	jw_kcstr(w, "next_page_token", buf_ok(&token) ? token.data : "");
 }
 
 /* ---- bodies and headers ---- */

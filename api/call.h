@@ -21,6 +21,7 @@
 #include "common/json.h"
 #include "common/key_file.h"
 #include "common/ratelimit.h"
+#include "common/seal.h"
 
 #define CALL_MAX_PARAMS 2
 #define CALL_REQUEST_ID_BYTES 80
@@ -52,6 +53,8 @@ struct call {
 	struct api_key key; /* name, scopes, rate; its hash and hint are of no use to a handler */
 	const char *tenant; /* of key, never "": all that the request touches is its */
 	struct call_rate rate;
+	struct seal_secret secret; /* of page tokens; see call_page_token */
+	bool has_secret;
 };
 
 /* Takes over or makes the request id and the trace context. */
@@ -75,9 +78,11 @@ bool call_param_bool(struct call *call, const char *name, bool *out, struct err 
 
 /* page_size, default 50, at most 1000. */
 bool call_page_size(struct call *call, size_t *out, struct err *err);
-/* page_token: what call_page_token_write made for the same route and filters; "" = first page. */
+/* page_token: what call_page_token_write made for the same tenant, route, path and filters; "" = first page. Every list
+ * calls it before it writes a token: it gets the secret of tokens, which asks Redis. */
 bool call_page_token(struct call *call, struct str filters, struct str *out, struct err *err);
-/* The value of next_page_token; state "" = the end. */
+/* The value of next_page_token; state "" = the end. Sealed: where a list stands may be the id of a job that the client
+ * must not know of. */
 void call_page_token_write(const struct call *call, struct str filters, struct str state,
 			   struct jw *w);
 

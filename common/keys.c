@@ -104,3 +104,9 @@ key_rate(struct str name)
 {
 	return make("rag:rate:" STR_FMT, STR_ARG(name));
 }
+
+struct key
+key_secret(void)
+{
+	return make("rag:secret");
+}

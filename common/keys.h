@@ -47,6 +47,7 @@ struct key key_catalog(struct str collection_uid, enum catalog_key which);
 struct key key_document(struct str collection_uid, struct str document_id); /* hash: doc:<id> */
 
 struct key key_cache(struct str hash); /* exact-answer cache */
+struct key key_secret(void); /* string: what seals page tokens, shared by all API processes */
 struct key
 key_rate(struct str name); /* a token bucket (common/ratelimit.h); the name has at most 200 bytes */
 

@@ -1,6 +1,7 @@
 #include "common/sha256.h"
 
 #include <openssl/evp.h>
+#include <openssl/hmac.h>
 #include <stdlib.h>
 
 #include "common/base/log.h"
@@ -67,6 +68,20 @@ sha256_hex(struct str data, char out[SHA256_HEX_BYTES])
 
 	sha256_add(hash, data.ptr, data.len);
 	sha256_finish_hex(hash, out);
+}
+
+void
+hmac_sha256(struct str key, struct str data, unsigned char out[SHA256_BYTES])
+{
+	static const unsigned char nothing[1] = {
+		0
+	}; /* NULL would mean: the key of the call before */
+	const void *key_bytes = key.len ? (const void *)key.ptr : nothing;
+	const unsigned char *bytes = data.len ? (const unsigned char *)data.ptr : nothing;
+	unsigned int len = 0;
+
+	must(HMAC(EVP_sha256(), key_bytes, (int)key.len, bytes, data.len, out, &len) != NULL);
+	must(len == SHA256_BYTES);
 }
 
 void

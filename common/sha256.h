@@ -24,6 +24,9 @@ void sha256_finish_hex(struct sha256 *hash, char out[SHA256_HEX_BYTES]); /* free
 
 void sha256_hex(struct str data, char out[SHA256_HEX_BYTES]);
 
+/* HMAC-SHA-256 (RFC 2104). */
+void hmac_sha256(struct str key, struct str data, unsigned char out[SHA256_BYTES]);
+
 /* SHA-1, for nothing but the names that Redis gives to scripts (EVALSHA). */
 #define SHA1_HEX_BYTES 41
 void sha1_hex(struct str data, char out[SHA1_HEX_BYTES]);
