@@ -44,18 +44,15 @@ worker_object(const struct call *call, struct jw *w, struct queue_ref queue,
 static bool
 queue_rows(struct call *call, struct queue_ref queue, struct jw *w, bool *io_more, struct err *err)
 {
-	struct queue_worker *rows;
+	struct queue_workers workers;
 	struct redis *redis;
-	size_t count;
-	bool more;
 
 	if (!call_redis(call, &redis, err) ||
-	    !queue_workers(redis, queue, WORKERS_PER_QUEUE, &call->arena, &rows, &count, &more,
-			   err))
+	    !queue_workers(redis, queue, WORKERS_PER_QUEUE, &call->arena, &workers, err))
 		return false;
-	*io_more = *io_more || more;
-	for (size_t i = 0; i < count; i++)
-		worker_object(call, w, queue, &rows[i]);
+	*io_more = *io_more || workers.more;
+	for (size_t i = 0; i < workers.count; i++)
+		worker_object(call, w, queue, &workers.rows[i]);
 	return true;
 }
 

@@ -128,8 +128,8 @@ insert(struct failures *failures, struct js *job)
 		}
 		js_free(failures->rows[--failures->count]);
 	}
-	memmove(&failures->rows[at + 1], &failures->rows[at],
-		(failures->count - at) * sizeof(failures->rows[0]));
+	for (size_t i = failures->count; i > at; i--)
+		failures->rows[i] = failures->rows[i - 1];
 	failures->rows[at] = job;
 	failures->count++;
 }

@@ -228,11 +228,14 @@ struct queue_worker {
 	int64_t renewed_ms; /* when the lease was last renewed */
 	struct job job;	    /* its record; id "" when it has gone */
 };
-/* The live consumers in the order of their names, then dead ones that still hold entries. At most `max` (1000) of each;
- * *out_more: there are more. rows: arena array. */
+struct queue_workers {
+	struct queue_worker *rows; /* arena */
+	size_t count;
+	bool more; /* than there was room for */
+};
+/* The live consumers in the order of their names, then dead ones that still hold entries. At most `max` (1000) of each. */
 bool queue_workers(struct redis *redis, struct queue_ref queue, size_t max, struct arena *arena,
-		   struct queue_worker **out_rows, size_t *out_count, bool *out_more,
-		   struct err *err);
+		   struct queue_workers *out, struct err *err);
 
 /* ---- the error of a job as stored in out:<id> ---- */
 

@@ -200,7 +200,7 @@ read_records(struct gathering *g, struct queue_worker **rows, size_t count, stru
 
 bool
 queue_workers(struct redis *redis, struct queue_ref queue, size_t max, struct arena *arena,
-	      struct queue_worker **out_rows, size_t *out_count, bool *out_more, struct err *err)
+	      struct queue_workers *out, struct err *err)
 {
 	AUTO_PTR(reply_free) struct reply *pending = NULL;
 	struct gathering g = { .redis = redis, .queue = queue };
@@ -220,8 +220,6 @@ queue_workers(struct redis *redis, struct queue_ref queue, size_t max, struct ar
 	count = reply_len(pending) < max ? reply_len(pending) : max;
 	if (!read_ids(&g, pending, rows, count, err) || !read_records(&g, rows, count, err))
 		return err_wrap(err, "list the workers of queue '%s'", queue.name);
-	*out_rows = g.rows;
-	*out_count = g.count;
-	*out_more = more;
+	*out = (struct queue_workers){ .rows = g.rows, .count = g.count, .more = more };
 	return true;
 }

@@ -190,6 +190,7 @@ def walk_jobs(walk):
     walk.ask("deleteJob", 409, values={"id": later})
     walk.ask("cancelJob", 200, values={"id": later})
     walk.ask("getJobResult", 409, values={"id": later})
+    walk.ask("deleteJob", 412, values={"id": later}, headers={"If-Match": '"v999"'})
     walk.ask("deleteJob", 204, values={"id": later})
     foreign = walk.job("submitDocument")
     for name in ("getJob", "getJobResult", "cancelJob", "retryJob", "deleteJob"):

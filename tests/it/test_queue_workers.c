@@ -16,11 +16,13 @@ static struct arena arena;
 static size_t
 workers(size_t max, struct queue_worker **out, bool *out_more)
 {
-	size_t count = 0;
+	struct queue_workers found;
 
 	arena_reset(&arena);
-	MUST(queue_workers(kit, kit_queue, max, &arena, out, &count, out_more, e));
-	return count;
+	MUST(queue_workers(kit, kit_queue, max, &arena, &found, e));
+	*out = found.rows;
+	*out_more = found.more;
+	return found.count;
 }
 
 static void

@@ -238,7 +238,7 @@ test_counts_broken_payloads(void **state)
 	jobs_submit_ingest(fixture->redis, &fixture->collection, "doc", STR("A text."), id);
 	key = key_payload(queue, str_of(id));
 	assert_true(REDIS_CALL(fixture->redis, NULL, &err, "SETRANGE", key.text, "0", "?"));
-	snprintf(listen, sizeof(listen), "METRICS_LISTEN=127.0.0.1:%d", port);
+	(void)snprintf(listen, sizeof(listen), "METRICS_LISTEN=127.0.0.1:%d", port);
 	worker = start_worker(fixture, listen);
 	assert_int_equal(jobs_wait(fixture->redis, id, JOB_FAILED, LONG_MS).error, ERR_CORRUPT);
 	assert_true(process_wait_log(worker, "its payload cannot be read", LONG_MS));

@@ -241,7 +241,7 @@ check_one(const struct command *command, const char *url)
 {
 	struct outcome outcome = { .code = -1 };
 	int64_t start = clock_mono_ms();
-	pthread_t thread;
+	pthread_t thread = 0;
 
 	print_message("%s %s: %s\n", command->group, command->name, fault->name);
 	if (fault->hang)
@@ -303,7 +303,7 @@ top_once_meets_every_fault(void **state)
 		struct cli_world world = { .out = open_memstream(&outcome.out, &len),
 					   .err = open_memstream(&outcome.err, &len),
 					   .columns = 80 };
-		pthread_t thread;
+		pthread_t thread = 0;
 
 		fault = &faults[k];
 		memcpy(words, argv, sizeof(argv));

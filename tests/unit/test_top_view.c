@@ -166,8 +166,7 @@ make_nasty(struct buf *text, int count)
 		"\"\\u001b[31mred\\u001b[0m\\r\\n\\t\\u0007\"",
 		"\"\xe6\x97\xa5\xe6\x9c\xac\xe8\xaa\x9e\xe6\x97\xa5\xe6\x9c\xac\xe8\xaa\x9e\"",
 		"\"\\u202egnp.exe e\\u0301\\u0301\"",
-		"\"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
-		"a\"",
+		"\"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\"",
 		"{\"a\":[]}",
 		"null",
 		"-9223372036854775808",
