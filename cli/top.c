@@ -1,8 +1,8 @@
 /*
  * top: a live view of queues and workers.
  *
- * Two threads. The reader asks the API every interval: the queues, the workers, and the newest dead jobs of each queue with
- * their errors (a record that has been read is not asked for again). The calling thread draws, and looks at keys, size and
+ * Two threads. The reader asks the API every interval: the queues, the workers, the bulk imports at work, and the newest dead jobs of
+ * each queue with their errors (a record that has been read is not asked for again). The calling thread draws, and looks at keys, size and
  * signals ten times a second, so that a server that hangs does not make the view hang. They meet in one locked struct; the
  * drawing thread keeps the lock while it turns the trees into text. Nothing but the end of the program ends it: while the
  * server is away the last figures stay, with their age.
@@ -32,8 +32,8 @@ struct top {
 
 	/* shared, under lock */
 	pthread_mutex_t lock;
-	struct js *queues_page, *workers_page; /* owned; NULL = not read */
-	struct js *failures[TOP_MAX_FAILURES]; /* owned */
+	struct js *queues_page, *workers_page, *running_page; /* owned; NULL = not read */
+	struct js *failures[TOP_MAX_FAILURES];		      /* owned */
 	size_t failure_count;
 	struct err problem, workers_problem; /* code ERR_NONE = none */
 	int64_t read_unix_ms;
@@ -181,6 +181,26 @@ read_failures(struct top *top, const struct js *queues_page, struct failures *ou
 	return true;
 }
 
+/*
+ * What runs in `ingest`: a list of it begins with the bulk imports at work, which are not in the stream. No more is asked for
+ * than runs, so that the walk over the queue does not go on into what waits.
+ */
+static bool
+read_running(struct top *top, const struct js *queues_page, struct js **out, struct err *err)
+{
+	const struct js *queues = js_get(queues_page, "data");
+	AUTO(buf) struct buf path = BUF_INIT(1024);
+	int64_t running = 0;
+
+	for (size_t i = 0; i < js_len(queues); i++)
+		if (str_eq_c(show_text(js_at(queues, i), "name"), "ingest"))
+			running = show_int(js_at(queues, i), "running", 0);
+	running = running < 1 ? 1 : running > TOP_MAX_BATCHES ? TOP_MAX_BATCHES : running;
+	buf_printf(&path, "/api/v1/jobs?queue=ingest&status=running&page_size=%lld",
+		   (long long)running);
+	return get_list(top, path.data, out, err);
+}
+
 static void
 replace(struct js **slot, struct js *value)
 {
@@ -192,13 +212,14 @@ static void
 read_once(struct top *top)
 {
 	AUTO(failures) struct failures failures = { .count = 0 };
-	struct js *queues = NULL, *workers = NULL;
+	struct js *queues = NULL, *workers = NULL, *running = NULL;
 	struct err err = ERR_INIT, workers_err = ERR_INIT;
 	bool ok = get_list(top, "/api/v1/queues", &queues, &err);
 	bool has_workers = ok && get_list(top, "/api/v1/workers", &workers, &workers_err);
 
 	if (ok)
-		ok = read_failures(top, queues, &failures, &err);
+		ok = read_failures(top, queues, &failures, &err) &&
+		     read_running(top, queues, &running, &err);
 	(void)pthread_mutex_lock(&top->lock);
 	top->problem = err;
 	if (queues) {
@@ -209,6 +230,7 @@ read_once(struct top *top)
 	if (has_workers || workers_err.detail != 0)
 		replace(&top->workers_page, workers);
 	if (ok) {
+		replace(&top->running_page, running);
 		for (size_t i = 0; i < top->failure_count; i++)
 			js_free(top->failures[i]);
 		memcpy(top->failures, failures.rows, sizeof(failures.rows));
@@ -272,6 +294,15 @@ state_of(const struct top *top, bool once)
 
 	for (size_t i = 0; i < top->failure_count; i++)
 		state.failures[i] = top->failures[i];
+
+	const struct js *running = show_member(top->running_page, "data");
+
+	for (size_t i = 0; js_is(running, JS_ARRAY) && i < js_len(running); i++) {
+		const struct js *job = js_at(running, i);
+
+		if (show_member(job, "import") && state.batch_count < TOP_MAX_BATCHES)
+			state.batches[state.batch_count++] = job;
+	}
 	return state;
 }
 
@@ -439,6 +470,7 @@ cli_top(struct cli *cli)
 	(void)pthread_mutex_destroy(&top.lock);
 	js_free(top.queues_page);
 	js_free(top.workers_page);
+	js_free(top.running_page);
 	for (size_t i = 0; i < top.failure_count; i++)
 		js_free(top.failures[i]);
 	api_release(&top.api);

@@ -1,5 +1,5 @@
 /*
- * The screen, from top to bottom: what is looked at (one line), what is wrong (one line, when something is), the queues, the
+ * The screen, from top to bottom: what is looked at (one line), what is wrong (one line, when something is), the queues, the bulk imports at work, the
  * workers (busy ones; those that wait are only counted), the newest failures. When the rows do not suffice, the failures
  * shrink to three and the workers to what is left; what is missing is said.
  */
@@ -180,6 +180,58 @@ add_queues(struct screen *screen)
 	text_table_release(&table);
 }
 
+/* ---- bulk imports ---- */
+
+static const char *
+no_color(const void *user, size_t row)
+{
+	(void)user;
+	(void)row;
+	return NULL;
+}
+
+static void
+add_batch(struct text_table *table, const struct js *job)
+{
+	static const char *const numbers[] = { "done", "total", "failed", "rate_per_s" };
+	const struct js *progress = show_member(job, "progress");
+	const struct js *import = show_member(job, "import");
+	AUTO(buf) struct buf cell = BUF_INIT(64);
+	int64_t eta_s = show_int(progress, "eta_s", 0);
+
+	text_table_add(table, show_text(job, "id"));
+	text_table_add(table, show_text(job, "collection"));
+	for (size_t i = 0; i < ARRAY_SIZE(numbers); i++) {
+		buf_clear(&cell);
+		text_add_count(&cell, show_int(progress, numbers[i], 0));
+		text_table_add_right(table, str_make(cell.data, cell.len));
+	}
+	buf_clear(&cell);
+	if (eta_s > 0)
+		text_add_duration(&cell, eta_s);
+	text_table_add_right(table, str_make(cell.data, cell.len));
+	text_table_add(table, show_bool(import, "sealed") ? STR("") : STR("uploading"));
+}
+
+static void
+add_batches(struct screen *screen)
+{
+	static const char *const heads[] = { "IMPORT", "COLLECTION", "DONE", "OF",
+					     "FAILED", "DONE/S",     "LEFT", "" };
+	const struct top_state *state = screen->state;
+	struct text_table table;
+
+	if (state->batch_count == 0)
+		return;
+	add_line(screen, STR(""), NULL);
+	text_table_init(&table, heads, ARRAY_SIZE(heads), 0);
+	table.tight = true;
+	for (size_t i = 0; i < state->batch_count; i++)
+		add_batch(&table, state->batches[i]);
+	add_table(screen, &table, state->batch_count, no_color, NULL);
+	text_table_release(&table);
+}
+
 /* ---- workers ---- */
 
 struct busy {
@@ -309,14 +361,6 @@ add_workers(struct screen *screen, size_t max_rows)
 
 /* ---- failures ---- */
 
-static const char *
-no_color(const void *user, size_t row)
-{
-	(void)user;
-	(void)row;
-	return NULL;
-}
-
 static void
 add_failures(struct screen *screen, size_t max_rows)
 {
@@ -365,6 +409,7 @@ top_view(const struct top_state *state, size_t columns, size_t rows, struct buf 
 
 	add_head(&screen);
 	add_queues(&screen);
+	add_batches(&screen);
 	if (!state->queues && !state->workers)
 		return;
 	if (rows)
@@ -426,6 +471,10 @@ top_view_json(const struct top_state *state, struct buf *out)
 	jw_kcstr(&w, "problem", state->problem);
 	write_or_null(&w, "queues", state->problem ? NULL : state->queues);
 	write_or_null(&w, "workers", state->problem ? NULL : state->workers);
+	jw_karr(&w, "imports");
+	for (size_t i = 0; i < state->batch_count && !state->problem; i++)
+		jw_js(&w, state->batches[i]);
+	jw_end(&w);
 	jw_karr(&w, "failures");
 	for (size_t i = 0; i < state->failure_count && !state->problem; i++)
 		jw_js(&w, state->failures[i]);

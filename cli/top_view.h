@@ -14,6 +14,7 @@
 #include "common/json.h"
 
 #define TOP_MAX_FAILURES 8
+#define TOP_MAX_BATCHES 4
 
 struct top_state {
 	const char *url;
@@ -26,6 +27,8 @@ struct top_state {
 	const struct js *workers;    /* array, or NULL */
 	const struct js *failures[TOP_MAX_FAILURES]; /* records of dead jobs, newest first */
 	size_t failure_count;
+	const struct js *batches[TOP_MAX_BATCHES]; /* records of bulk imports at work */
+	size_t batch_count;
 	bool color;
 };
 

@@ -15,7 +15,7 @@
 #include "common/base/str.h"
 #include "tests/support/must.h"
 
-static struct js *queues, *workers, *failure;
+static struct js *queues, *workers, *failure, *batch;
 static struct top_state state;
 
 static struct js *
@@ -47,6 +47,10 @@ setup(void **unused)
 		"{\"id\":\"ingest-0-9\",\"type\":\"ingest\",\"collection\":\"books\","
 		"\"finished_at\":\"2026-11-01T09:58:00.000Z\",\"error\":{\"code\":\"EMPTY_TEXT\","
 		"\"detail\":\"parse: no text\"}}");
+	batch = parse(
+		"{\"id\":\"ingest-0-b\",\"collection\":\"books\",\"progress\":{\"done\":41200,"
+		"\"total\":100000,\"failed\":3,\"rate_per_s\":1234.5,\"eta_s\":3605},"
+		"\"import\":{\"sealed\":false}}");
 	state = (struct top_state){ .url = "http://x", .interval_ms = 2000 };
 	MUST(clock_parse_iso(STR("2026-11-01T10:00:05.000Z"), &state.now_unix_ms) ||
 	     err_set(e, ERR_INTERNAL, "time"));
@@ -65,6 +69,7 @@ teardown(void **unused)
 	js_free(queues);
 	js_free(workers);
 	js_free(failure);
+	js_free(batch);
 	return 0;
 }
 
@@ -98,6 +103,24 @@ shows_all(void **unused)
 }
 
 static void
+shows_imports(void **unused)
+{
+	(void)unused;
+	AUTO(buf) struct buf out = BUF_INIT(65536);
+
+	state.batches[0] = batch;
+	state.batch_count = 1;
+	top_view(&state, 120, 40, &out);
+	assert_non_null(strstr(
+		out.data,
+		"\nIMPORT      COLLECTION    DONE       OF  FAILED  DONE/S     LEFT\n"
+		"ingest-0-b  books       41,200  100,000       3   1,234  1:00:05  uploading\n\n"));
+	buf_clear(&out);
+	top_view_json(&state, &out);
+	assert_non_null(strstr(out.data, "\"imports\":[{\"id\":\"ingest-0-b\","));
+}
+
+static void
 says_what_is_wrong(void **unused)
 {
 	(void)unused;
@@ -114,7 +137,9 @@ says_what_is_wrong(void **unused)
 	assert_string_equal(out.data, "2026-11-01T10:00:05.000Z trouble: could not connect [2J\n");
 	buf_clear(&out);
 	top_view_json(&state, &out);
-	assert_non_null(strstr(out.data, "\"queues\":null,\"workers\":null,\"failures\":[]}\n"));
+	assert_non_null(
+		strstr(out.data,
+		       "\"queues\":null,\"workers\":null,\"imports\":[],\"failures\":[]}\n"));
 
 	/* never an answer */
 	state.queues = state.workers = NULL;
@@ -230,6 +255,9 @@ fits_every_terminal(void **unused)
 		for (size_t i = 0; i < TOP_MAX_FAILURES; i++)
 			state.failures[i] = js_at(nasty, i);
 		state.failure_count = TOP_MAX_FAILURES;
+		for (size_t i = 0; i < TOP_MAX_BATCHES; i++)
+			state.batches[i] = js_at(nasty, i);
+		state.batch_count = TOP_MAX_BATCHES;
 	}
 	/* values that are no objects at all */
 	AUTO_PTR(js_free)
@@ -290,8 +318,13 @@ main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		TEST(shows_all),	   TEST(says_what_is_wrong), TEST(plain_lines_and_json),
-		TEST(fits_every_terminal), TEST(shares_the_rows),    TEST(colours_only_when_asked),
+		TEST(shows_all),
+		TEST(shows_imports),
+		TEST(says_what_is_wrong),
+		TEST(plain_lines_and_json),
+		TEST(fits_every_terminal),
+		TEST(shares_the_rows),
+		TEST(colours_only_when_asked),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
