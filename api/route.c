@@ -314,6 +314,9 @@ route_request(const struct http_request *http, void *user)
 		reply_problem(&call, &err, NULL);
 	}
 	call_give_redis(&call);
+	/* a line of its own in a terminal */
+	if (call.body.len > 0 && call.body.data[call.body.len - 1] != '\n')
+		buf_add_char(&call.body, '\n');
 	if (!buf_check(&call.body, "the answer", &err)) {
 		log_err(LOG_ERROR, &err, "request failed");
 		reply_problem(&call, &err, NULL);
