@@ -41,33 +41,41 @@ cli_queues_list(struct cli *cli)
 	return show_list(cli, &list);
 }
 
+/* "queue ingest is paused: 3 waiting, 1 running" */
+static void
+print_queue_state(struct cli *cli, const struct js *queue)
+{
+	AUTO(buf) struct buf name = BUF_INIT(1024);
+
+	text_add_line(&name, show_text(queue, "name"));
+	(void)fprintf(cli->out, "queue %s %s: %lld waiting, %lld running\n", name.data,
+		      show_bool(queue, "paused") ? "is paused" : "runs",
+		      (long long)show_int(queue, "waiting", 0),
+		      (long long)show_int(queue, "running", 0));
+}
+
 static int
-queue_verb(struct cli *cli, const char *verb, const char *done)
+queue_verb(struct cli *cli, const char *verb)
 {
 	AUTO(buf) struct buf path = BUF_INIT(8192);
 
 	buf_add_str(&path, "/api/v1/queues/");
 	api_add_encoded(&path, str_of(cli->args[0]));
 	buf_add_str(&path, verb);
-
-	int code = show_call(cli, &(struct api_call){ .method = "POST", .path = path.data },
-			     show_record);
-
-	if (code == CLI_OK && !cli->options.json && !cli->options.quiet)
-		(void)fprintf(cli->err, "queue %s %s\n", cli->args[0], done);
-	return code;
+	return show_call(cli, &(struct api_call){ .method = "POST", .path = path.data },
+			 print_queue_state);
 }
 
 int
 cli_queues_pause(struct cli *cli)
 {
-	return queue_verb(cli, ":pause", "is paused");
+	return queue_verb(cli, ":pause");
 }
 
 int
 cli_queues_resume(struct cli *cli)
 {
-	return queue_verb(cli, ":resume", "runs again");
+	return queue_verb(cli, ":resume");
 }
 
 /* ---- collections ---- */
@@ -132,6 +140,16 @@ cli_collections_show(struct cli *cli)
 	return show_call(cli, &(struct api_call){ .method = "GET", .path = path.data }, NULL);
 }
 
+/* The answer to a delete: the job that cleans up; what is deleted is gone already. */
+static void
+print_deleted(struct cli *cli, const struct js *job)
+{
+	AUTO(buf) struct buf id = BUF_INIT(1024);
+
+	text_add_line(&id, show_text(job, "id"));
+	(void)fprintf(cli->out, "deleted; the store is cleaned by job %s\n", id.data);
+}
+
 int
 cli_collections_delete(struct cli *cli)
 {
@@ -151,7 +169,8 @@ cli_collections_delete(struct cli *cli)
 		return CLI_FAILED;
 	}
 	collection_path(&path, cli->args[0]);
-	return show_call(cli, &(struct api_call){ .method = "DELETE", .path = path.data }, NULL);
+	return show_call(cli, &(struct api_call){ .method = "DELETE", .path = path.data },
+			 print_deleted);
 }
 
 /* ---- documents ---- */
@@ -215,7 +234,7 @@ cli_documents_delete(struct cli *cli)
 		document_path(&path, cli, cli->args[i]);
 		call.path = path.data;
 
-		int code = show_call(cli, &call, NULL);
+		int code = show_call(cli, &call, print_deleted);
 
 		if (first == CLI_OK)
 			first = code;

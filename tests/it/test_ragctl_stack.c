@@ -176,11 +176,13 @@ shows_and_changes(void **state)
 	run(f, CLI_OK, "documents", "show", "zebra.md", "-c", "books", NULL);
 	check_has(f->out, "chunks: 1\n");
 	run(f, CLI_OK, "documents", "delete", "zebra.md", "-c", "books", NULL);
+	check_has(f->out, "deleted; the store is cleaned by job ingest-0-");
 	run(f, CLI_NOT_FOUND, "documents", "show", "zebra.md", "-c", "books", NULL);
 	run(f, CLI_OK, "jobs", "list", "-c", "books", "--job-type", "ingest", "--status",
 	    "succeeded", NULL);
 	check_has(f->out, "ingest-0-");
 	run(f, CLI_OK, "queues", "pause", "ingest", NULL);
+	check_has(f->out, "queue ingest is paused: ");
 	run(f, CLI_OK, "queues", NULL);
 	check_has(f->out, "ingest  paused");
 	run(f, CLI_OK, "ingest", "zebra.md", "-c", "books", "--no-wait", "--force", NULL);
