@@ -323,6 +323,25 @@ call_prefer(const struct call *call, struct prefer *out)
 	}
 }
 
+/* Printable ASCII, as the strings of RFC 9651: anything else reaches us in whatever encoding a client has. */
+static bool
+check_key(struct str key, struct err *err)
+{
+	if (key.len == 0)
+		return err_set(err, ERR_MALFORMED, "the Idempotency-Key is empty");
+	if (key.len > CALL_IDEMPOTENCY_KEY_MAX_BYTES)
+		return err_set(err, ERR_MALFORMED,
+			       "the Idempotency-Key has %zu bytes, at most %d are accepted",
+			       key.len, CALL_IDEMPOTENCY_KEY_MAX_BYTES);
+	for (size_t i = 0; i < key.len; i++)
+		if (key.ptr[i] < ' ' || key.ptr[i] > '~' || key.ptr[i] == '"')
+			return err_set(
+				err, ERR_MALFORMED,
+				"an Idempotency-Key has printable ASCII characters, and quotes "
+				"only around it");
+	return true;
+}
+
 bool
 call_idempotency_key(const struct call *call, struct str *out, struct err *err)
 {
@@ -335,12 +354,8 @@ call_idempotency_key(const struct call *call, struct str *out, struct err *err)
 	key = str_trim(key);
 	if (key.len >= 2 && key.ptr[0] == '"' && key.ptr[key.len - 1] == '"')
 		key = str_sub(key, 1, key.len - 1);
-	if (key.len == 0)
-		return err_set(err, ERR_MALFORMED, "the Idempotency-Key is empty");
-	if (key.len > CALL_IDEMPOTENCY_KEY_MAX_BYTES)
-		return err_set(err, ERR_MALFORMED,
-			       "the Idempotency-Key has %zu bytes, at most %d are accepted",
-			       key.len, CALL_IDEMPOTENCY_KEY_MAX_BYTES);
+	if (!check_key(key, err))
+		return false;
 	*out = key;
 	return true;
 }

@@ -15,7 +15,7 @@
 /* ---- options ---- */
 
 static const struct field option_rows[] = {
-	FIELD(struct submit_options, run_at, FIELD_STR, .max = 40,
+	FIELD(struct submit_options, run_at, FIELD_STR, .min = 1, .max = 40,
 	      .doc = "not before this time (RFC 3339)"),
 	FIELD(struct submit_options, delay_s, FIELD_I64, .min = 0, .max = YEAR_S,
 	      .doc = "not before so many seconds from now"),

@@ -266,14 +266,31 @@ object_from_json(const struct field *row, const struct js *value, void *out, str
 	       set_text(row, str_make(text.data, text.len), out, arena, err);
 }
 
+/* JSON has one kind of number: 5.0 is as whole as 5 (up to where each whole number has a double of its own). */
+static bool
+whole_number(const struct js *value, int64_t *out)
+{
+	if (js_is(value, JS_REAL)) {
+		double number = js_number(value);
+
+		if (fabs(number) > 9007199254740992.0 || floor(number) < number)
+			return false;
+		*out = (int64_t)number;
+		return true;
+	}
+	if (!js_is(value, JS_INT))
+		return false;
+	*out = js_int(value);
+	return true;
+}
+
 static bool
 i64_from_json(const struct field *row, const struct js *value, void *out, struct err *err)
 {
-	if (!js_is(value, JS_INT))
+	int64_t number;
+
+	if (!whole_number(value, &number))
 		return wrong_type(row, "a whole number", value, err);
-
-	int64_t number = js_int(value);
-
 	if (!check_range(row, number, err))
 		return false;
 	memcpy(member_out(row, out), &number, sizeof(number));

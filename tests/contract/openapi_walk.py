@@ -3,7 +3,7 @@
 
 Two engines: `fair` has keys and a worker and is asked what clients ask; `rough` has a small API whose Redis answers garbage, is full
 and is killed, and whose jobs are ended by end_job in every way that jobs can end. A documented status that no request here
-reaches is a failure, and so is an answer that the contract does not allow.
+reaches is a failure, and so are an answer that the contract does not allow, and a parameter that no request uses.
 """
 import argparse
 import collections
@@ -30,6 +30,7 @@ BODIES = {
     "submitDocument": {"id": "oil", "text": "Change the oil every 10,000 km. Drain it warm.", "title": "Oil", "metadata": {"km": 10000}},
     "query": {"query": "When do I change the oil?"},
 }
+LATER = "run_at=2999-01-01T00%3A00%3A00Z&expires_in_s=5&max_failures=3"
 NOBODY = {"c": "nobody", "d": "nothing", "id": JOB, "q": "nowhere"}
 # How jobs end, by the status that their result is answered with.
 ENDS = {409: "EMBEDDER_MISMATCH", 410: "GONE", 413: "TOO_LARGE", 422: "BAD_DOCUMENT", 500: "POISON", 502: "PROVIDER_REJECTED",
@@ -45,6 +46,7 @@ class Walk:
         self.key = None
         self.failed = None  # a job that may be retried
         self.reached = collections.Counter()
+        self.used = set()  # (operation, parameter) of requests that were not refused
         self.faults = []
         self.lock = threading.Lock()
 
@@ -66,7 +68,22 @@ class Walk:
         sent.update(headers or {})
         answer = self.engine.request(method or self.contract.operations[name][0], self.path_of(name, values or {}, query), body, sent)
         self.note(name, expected, answer)
+        if answer.status < 400:
+            self.note_request(name, query, body, sent)
         return answer
+
+    def note_request(self, name, query, body, headers):
+        """What was taken must be what the contract allows."""
+        named = [pair.split("=")[0] for pair in query.split("&") if pair]
+        allowed = {p["name"].lower() for p in self.contract.parameters(name)} | {"authorization", "content-type", "accept"}
+        faults = [f"'{p}' was taken, and is not documented" for p in [*named, *headers] if p.lower() not in allowed]
+        content = self.contract.operations[name][2].get("requestBody", {}).get("content", {})
+        if isinstance(body, dict):
+            faults += [f"a body was taken that the contract does not allow: {fault}"
+                       for fault in self.contract.faults_of(body, content["application/json"]["schema"])]
+        with self.lock:
+            self.used.update((name, p.lower()) for p in [*named, *headers])
+            self.faults += [f"{name}: {fault}" for fault in faults]
 
     def note(self, name, expected, answer):
         faults = self.contract.judge(name, answer)
@@ -131,6 +148,12 @@ def walk_methods(walk):
 
 # ---- what clients do ----
 
+def walk_pages(walk, name, values=None):
+    first = json.loads(walk.ask(name, 200, values=values, query="page_size=1").body)
+    walk.ask(name, 200, values=values, query="page_token=" + first["next_page_token"])
+    walk.ask(name, 400, values=values, query="page_token=nonsense")
+
+
 def walk_contract(walk):
     answer = walk.ask("getContract", 200, key=None)
     walk.ask("getContract", 304, key=None, headers={"If-None-Match": answer.headers["etag"]})
@@ -140,9 +163,7 @@ def walk_collections(walk):
     walk.ask("createCollection", 201)
     walk.ask("createCollection", 409)
     walk.ask("createCollection", 201, body={"name": "second"})
-    first = json.loads(walk.ask("listCollections", 200, query="page_size=1").body)
-    walk.ask("listCollections", 200, query="page_token=" + first["next_page_token"])
-    walk.ask("listCollections", 400, query="page_token=nonsense")
+    walk_pages(walk, "listCollections")
     walk.ask("getCollection", 200)
     walk.ask("patchCollection", 200, values={"c": "handbook"})
     walk.ask("patchCollection", 200, values={"c": "handbook"}, headers={"Content-Type": "application/merge-patch+json"})
@@ -161,11 +182,12 @@ def walk_documents(walk):
             walk.ask("submitDocument", 200, query="id=raw.1&title=Raw&metadata=%7B%22a%22%3A1%7D&delay_s=0",
                      headers={**wait, "Content-Type": kind}, body="# Raw\n\nOil is changed <b>warm</b>.")
     walk.ask("submitDocument", 202, body={"text": "later", "delay_s": 1000, "expires_in_s": 2000, "max_failures": 2})
+    walk.ask("submitDocument", 202, query=f"raw=true&uri=x%3Ay&{LATER}", headers={"Content-Type": "application/json"}, body='{"oil": "warm"}')
     walk.ask("listDocuments", 200)
-    walk.ask("listDocuments", 200, query="page_size=1")
+    walk_pages(walk, "listDocuments")
     walk.ask("getDocument", 200)
-    walk.ask("deleteDocument", 200, values={"d": "raw.1"}, headers=wait)
-    walk.ask("deleteDocument", 202)
+    walk.ask("deleteDocument", 200, values={"d": "raw.1"}, headers=wait, query="delay_s=0")
+    walk.ask("deleteDocument", 202, query=LATER, headers={"Idempotency-Key": "walk-2"})
 
 
 def walk_query(walk):
@@ -174,7 +196,7 @@ def walk_query(walk):
     for more in ({}, {}, {"generate": False}, {"explain": True, "rerank": True, "filter": {"$or": [{"km": {"$gte": 1}}, {"km": None}]}},
                  {"mode": "lexical", "top_k": 1, "max_tokens": 16}, {"mode": "dense", "query": "Who wrote Faust?"}):
         walk.ask("query", 200, headers=wait, body={**BODIES["query"], **more})
-    walk.ask("query", 202, headers={"Prefer": "respond-async"})
+    walk.ask("query", 202, headers={"Prefer": "respond-async", "Idempotency-Key": "walk-3"})
 
 
 def walk_jobs(walk):
@@ -190,13 +212,18 @@ def walk_jobs(walk):
     walk.ask("deleteJob", 409, values={"id": later})
     walk.ask("cancelJob", 200, values={"id": later})
     walk.ask("getJobResult", 409, values={"id": later})
-    walk.ask("deleteJob", 412, values={"id": later}, headers={"If-Match": '"v999"'})
-    walk.ask("deleteJob", 204, values={"id": later})
+    walk.ask("deleteJob", 412, values={"id": later}, headers={"If-Match": '"v0"'})
+    tag = walk.ask("getJob", 200, values={"id": later}).headers["etag"]
+    walk.ask("deleteJob", 204, values={"id": later}, headers={"If-Match": tag})
     foreign = walk.job("submitDocument")
     for name in ("getJob", "getJobResult", "cancelJob", "retryJob", "deleteJob"):
         walk.ask(name, 404, values={"id": foreign}, key="stranger")
     walk.ask("listJobs", 200, query="queue=ingest&type=ingest&collection=default&status=succeeded&page_size=2")
-    walk.ask("listJobs", 200)
+    for number in range(2):  # whose markup holds no text
+        walk.ask("submitDocument", 422, headers={"Prefer": "wait=30"}, body={"text": f"<b title='{number}'></b>", "content_type": "text/html"})
+    walk.ask("listJobs", 200, query="error=EMPTY_TEXT")
+    walk_pages(walk, "listJobs")
+    walk_pages(walk, "listDead")
     walk.ask("listJobs", 422, query="status=asleep")
 
 
@@ -212,7 +239,7 @@ def walk_queues(walk):
 
 def walk_deletes(walk):
     walk.ask("deleteCollection", 200, values={"c": "second"}, headers={"Prefer": "wait=30"})
-    walk.ask("deleteCollection", 202, values={"c": "handbook"})
+    walk.ask("deleteCollection", 202, values={"c": "handbook"}, headers={"Idempotency-Key": "walk-4"})
 
 
 # ---- jobs that end in every way ----
@@ -378,6 +405,10 @@ def main():
     documented = walk.contract.documented()
     missing = sorted(documented - set(walk.reached) - set(UNREACHED))
     stale = sorted(set(UNREACHED) & set(walk.reached))
+    for name in walk.contract.operations:
+        for parameter in walk.contract.parameters(name):
+            if parameter["in"] != "path" and (name, parameter["name"].lower()) not in walk.used:
+                walk.faults.append(f"{name}: parameter {parameter['name']} is documented, and no request of the walk tries it")
     for fault in dict.fromkeys(walk.faults):
         print("FAULT", fault)
     for name, status in missing:

@@ -386,9 +386,17 @@ test_bad_keys(void **state)
 	char header[400] = "Idempotency-Key: ";
 	size_t at = strlen(header);
 
-	ask(api, &answer, "POST", QUERY, "{\"query\":\"x\"}", "Idempotency-Key: \"\"");
-	assert_int_equal(answer.status, 400);
-	answer_release(&answer);
+	static const char *const bad[] = {
+		"\"\"", "\"", "two\"s", "\"a\"b\"", "a\tb", "caf\xc3\xa9"
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+		snprintf(header + at, sizeof(header) - at, "%s", bad[i]);
+		ask(api, &answer, "POST", QUERY, "{\"query\":\"x\"}", header);
+		if (answer.status != 400)
+			fail_msg("%s: %d", header, answer.status);
+		answer_release(&answer);
+	}
 	memset(header + at, 'k', 256);
 	header[at + 256] = '\0';
 	ask(api, &answer, "POST", QUERY, "{\"query\":\"x\"}", header);

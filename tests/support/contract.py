@@ -13,6 +13,19 @@ METHODS = ("get", "post", "put", "patch", "delete")
 PLAIN_HEADERS = {"date", "content-length", "content-type", "connection", "allow", "transfer-encoding"}
 
 
+def events_of(text):
+    """The events of a stream, as objects; `data` stays text. Comments and `retry` are not events."""
+    for block in text.replace("\r\n", "\n").split("\n\n"):
+        event = {}
+        for line in block.split("\n"):
+            name, _, value = line.partition(":")
+            if name in ("id", "event", "data"):
+                value = value.removeprefix(" ")
+                event[name] = f"{event[name]}\n{value}" if name in event and name == "data" else value
+        if event:
+            yield event
+
+
 class Contract:
     def __init__(self, document):
         self.document = document
@@ -87,6 +100,8 @@ class Contract:
         kind = answer.headers.get("content-type", "").split(";")[0]
         if kind not in content:
             return [f"media type '{kind}' is not documented"]
+        if kind == "text/event-stream":  # the schema is of one event
+            return [fault for event in events_of(answer.body.decode()) for fault in self.faults_of(event, content[kind]["schema"])]
         if not kind.endswith("json"):
             return []
         try:

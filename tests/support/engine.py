@@ -8,8 +8,10 @@ import json
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -43,6 +45,7 @@ class Engine:
         self.with_proxy = proxy
 
     def __enter__(self):
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # a test that takes too long stops what it has started, too
         try:
             self.start_redis()
             self.env["REDIS_URL"] = f"unix://{self.socket}"

@@ -102,6 +102,27 @@ reads_json_over_defaults(void **state)
 }
 
 static void
+takes_whole_numbers_in_any_spelling(void **state)
+{
+	static const struct {
+		const char *json;
+		int64_t count;
+	} rows[] = {
+		{ "{\"name\":\"n\",\"count\":5.0}", 5 },
+		{ "{\"name\":\"n\",\"count\":1.2e2}", 120 },
+		{ "{\"name\":\"n\",\"count\":200}", 200 },
+	};
+	struct fixture *f = *state;
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		assert_true(from_json(f, rows[i].json));
+		assert_int_equal(f->thing.count, rows[i].count);
+	}
+	assert_false(from_json(f, "{\"name\":\"n\",\"count\":1e300}"));
+	assert_string_equal(f->err.pointer, "/count");
+}
+
+static void
 refuses_with_pointer_and_reason(void **state)
 {
 	static const struct {
@@ -121,7 +142,7 @@ refuses_with_pointer_and_reason(void **state)
 		  "'count' must be between 1 and 200, not 0" },
 		{ "{\"name\":\"n\",\"count\":201}", "/count",
 		  "'count' must be between 1 and 200, not 201" },
-		{ "{\"name\":\"n\",\"count\":5.0}", "/count",
+		{ "{\"name\":\"n\",\"count\":5.5}", "/count",
 		  "'count' must be a whole number, not a number" },
 		{ "{\"name\":\"n\",\"count\":\"5\"}", "/count",
 		  "'count' must be a whole number, not a string" },
@@ -380,10 +401,15 @@ main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		TEST(reads_json_over_defaults),	   TEST(refuses_with_pointer_and_reason),
-		TEST(keeps_the_arenas_cap),	   TEST(any_value_survives_msgpack),
-		TEST(any_value_survives_json),	   TEST(refuses_corrupt_messages),
-		TEST(checks_a_stored_value_again), TEST(finds_the_nearest_name),
+		TEST(reads_json_over_defaults),
+		TEST(takes_whole_numbers_in_any_spelling),
+		TEST(refuses_with_pointer_and_reason),
+		TEST(keeps_the_arenas_cap),
+		TEST(any_value_survives_msgpack),
+		TEST(any_value_survives_json),
+		TEST(refuses_corrupt_messages),
+		TEST(checks_a_stored_value_again),
+		TEST(finds_the_nearest_name),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
