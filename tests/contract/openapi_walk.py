@@ -36,7 +36,7 @@ NOBODY = {"c": "nobody", "d": "nothing", "id": JOB, "q": "nowhere"}
 ENDS = {409: "EMBEDDER_MISMATCH", 410: "GONE", 413: "TOO_LARGE", 422: "BAD_DOCUMENT", 500: "POISON", 502: "PROVIDER_REJECTED",
         503: "STORE_UNAVAILABLE", 504: "DEADLINE_EXCEEDED", 507: "DISK_FULL"}
 SUBMITS = {"submitDocument": "ingest", "deleteDocument": "ingest", "deleteCollection": "ingest", "query": "query"}
-KEYS = {"all": "", "reader": "scopes=read", "writer": "scopes=ingest", "keeper": "scopes=admin", "stranger": "tenant=strangers"}
+KEYS = {"all": "rate=100000/3600", "slow": "rate=1/86400", "reader": "scopes=read", "writer": "scopes=ingest", "keeper": "scopes=admin", "stranger": "tenant=strangers"}
 
 
 class Walk:
@@ -126,6 +126,17 @@ def walk_refusals(walk):
             walk.ask(name, 415, body="x", headers={"Content-Type": "application/x-nothing"})
             walk.ask(name, 400, body="{", headers={"Content-Type": "application/json"})
             walk.ask(name, 422, body={"nosuch": 1})
+
+
+def walk_limits(walk):
+    """429: a key that has had its requests. The headers that say so are on every answer to a key with a limit."""
+    walk.ask("listQueues", 200, key="slow")
+    for name, (_, _, operation) in walk.contract.operations.items():
+        if operation.get("security") == []:
+            continue
+        answer = walk.ask(name, 429, key="slow")
+        if not {"ratelimit", "ratelimit-policy", "retry-after"} <= set(answer.headers):
+            walk.faults.append(f"{name} 429: {sorted(answer.headers)}")
 
 
 def walk_methods(walk):
@@ -372,7 +383,7 @@ def walk_fair(walk, programs):
         served = engine.request("GET", "/openapi.json")
         if served.status != 200 or json.loads(served.body) != walk.contract.document:
             walk.faults.append(f"GET /openapi.json: {served.status}, and not the file of the source")
-        for step in (walk_contract, walk_refusals, walk_methods, walk_collections, walk_documents, walk_query, walk_jobs, walk_queues,
+        for step in (walk_contract, walk_refusals, walk_limits, walk_methods, walk_collections, walk_documents, walk_query, walk_jobs, walk_queues,
                      walk_deletes):
             run(walk, step)
 
