@@ -344,8 +344,10 @@ documents_list(struct call *call, struct err *err)
 
 	if (!call_check_params(call, known, err) || !call_page_size(call, &size, err) ||
 	    !call_page_token(call, STR(""), &after, err) ||
-	    !shared_collection(call, &collection, err) || !call_redis(call, &redis, err) ||
-	    !catalog_documents(redis, str_of(collection.uid), after, size, &call->arena, &documents,
+	    !shared_collection(call, &collection, err) || !call_redis(call, &redis, err))
+		return false;
+	count = size;
+	if (!catalog_documents(redis, str_of(collection.uid), after, &call->arena, &documents,
 			       &count, err))
 		return false;
 	struct jw w = reply_json(call, 200);

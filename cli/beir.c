@@ -41,28 +41,28 @@ at_line(struct err *err, const char *name, int64_t line)
 
 /* The next line without its end; *out_line false at the end of the file. */
 static bool
-read_line(FILE *file, const char *name, char **line, size_t *room, int64_t *number, struct str *out,
-	  bool *out_line, struct err *err)
+read_line(struct beir_lines *lines, const char *name, struct str *out, bool *out_line,
+	  struct err *err)
 {
 	errno = 0;
 
-	ssize_t len = getline(line, room, file);
+	ssize_t len = getline(&lines->line, &lines->room, lines->file);
 
 	*out_line = len > 0;
 	if (len <= 0) {
-		if (ferror(file))
+		if (ferror(lines->file))
 			return err_set(err, ERR_IO, "cannot read %s: %s", name,
 				       strerrordesc_np(errno));
 		return true;
 	}
-	(*number)++;
-	*out = str_make(*line, (size_t)len);
-	if (*number == 1 && str_starts(*out, "\xEF\xBB\xBF"))
+	lines->number++;
+	*out = str_make(lines->line, (size_t)len);
+	if (lines->number == 1 && str_starts(*out, "\xEF\xBB\xBF"))
 		*out = str_sub(*out, 3, out->len);
 	*out = str_trim(*out);
 	if (out->len > BEIR_LINE_MAX_BYTES) {
 		err_set(err, ERR_INVALID, "the line is longer than %zu bytes", BEIR_LINE_MAX_BYTES);
-		return at_line(err, name, *number);
+		return at_line(err, name, lines->number);
 	}
 	return true;
 }
@@ -80,15 +80,14 @@ next_row(struct beir_corpus *from, const char *name, struct beir_row *out, bool 
 	js_free(from->json);
 	from->json = NULL;
 	do {
-		if (!read_line(from->file, name, &from->line, &from->room, &from->line_number,
-			       &line, out_row, err))
+		if (!read_line(&from->lines, name, &line, out_row, err))
 			return false;
 	} while (*out_row && line.len == 0);
 	if (!*out_row)
 		return true;
 	if (!js_parse(line, &from->json, err))
-		return at_line(err, name, from->line_number);
-	*out = (struct beir_row){ .title = STR(""), .text = STR(""), .line = from->line_number };
+		return at_line(err, name, from->lines.number);
+	*out = (struct beir_row){ .title = STR(""), .text = STR(""), .line = from->lines.number };
 	if (js_is(from->json, JS_OBJECT)) {
 		(void)js_get_str(from->json, "title", &out->title);
 		(void)js_get_str(from->json, "text", &out->text);
@@ -102,7 +101,7 @@ next_row(struct beir_corpus *from, const char *name, struct beir_row *out, bool 
 	}
 	if (out->id.len == 0) {
 		err_set(err, ERR_INVALID, "there is no \"_id\"");
-		return at_line(err, name, from->line_number);
+		return at_line(err, name, from->lines.number);
 	}
 	out->title = str_trim(out->title);
 	return true;
@@ -111,8 +110,8 @@ next_row(struct beir_corpus *from, const char *name, struct beir_row *out, bool 
 static bool
 rows_open(struct beir_corpus *rows, const char *folder, const char *name, struct err *err)
 {
-	*rows = (struct beir_corpus){ .file = open_file(folder, name, err) };
-	return rows->file != NULL;
+	*rows = (struct beir_corpus){ .lines = { .file = open_file(folder, name, err) } };
+	return rows->lines.file != NULL;
 }
 
 bool
@@ -131,10 +130,10 @@ void
 beir_corpus_release(struct beir_corpus *corpus)
 {
 	js_free(corpus->json);
-	free(corpus->line);
-	if (corpus->file)
-		(void)fclose(corpus->file);
-	*corpus = (struct beir_corpus){ .file = NULL };
+	free(corpus->lines.line);
+	if (corpus->lines.file)
+		(void)fclose(corpus->lines.file);
+	*corpus = (struct beir_corpus){ .json = NULL };
 }
 
 /* ---- ids that were there already: 16 bytes each ---- */
@@ -283,18 +282,16 @@ add_judged(struct beir *beir, struct judged *judged, struct str line, int64_t nu
 static bool
 read_judged(struct beir *beir, struct judged *judged, FILE *file, struct err *err)
 {
-	char *line = NULL;
-	size_t room = 0;
-	int64_t number = 0;
+	struct beir_lines lines = { .file = file };
 	struct str text = STR("");
 	bool more = true, ok = true;
 
 	while (ok && more) {
-		ok = read_line(file, QRELS, &line, &room, &number, &text, &more, err);
+		ok = read_line(&lines, QRELS, &text, &more, err);
 		if (ok && more && text.len > 0)
-			ok = add_judged(beir, judged, text, number, err);
+			ok = add_judged(beir, judged, text, lines.number, err);
 	}
-	free(line);
+	free(lines.line);
 	if (ok && judged->count == 0)
 		ok = err_set(err, ERR_INVALID, QRELS " has no judgement");
 	return ok;
@@ -391,7 +388,7 @@ static bool
 read_queries(struct beir *beir, const struct judged *judged, const char *folder, struct err *err)
 {
 	struct ids ids = { .slots = NULL };
-	struct beir_corpus rows = { .file = NULL };
+	struct beir_corpus rows = { .json = NULL };
 	struct beir_row row;
 	size_t used = 0;
 	bool more = true;
@@ -417,7 +414,7 @@ read_queries(struct beir *beir, const struct judged *judged, const char *folder,
 static bool
 check_corpus(struct beir *beir, const char *folder, struct err *err)
 {
-	AUTO(beir_corpus) struct beir_corpus corpus = { .file = NULL };
+	AUTO(beir_corpus) struct beir_corpus corpus = { .json = NULL };
 	AUTO(ids) struct ids ids = { .slots = NULL };
 	struct beir_row row;
 	bool more = true;

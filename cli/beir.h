@@ -29,12 +29,17 @@ struct beir_row {
 	int64_t line;
 };
 
-/* The rows of corpus.jsonl, from the first one on. One thread at a time. */
-struct beir_corpus {
+/* A file and its line at hand. */
+struct beir_lines {
 	FILE *file;
 	char *line; /* owned */
 	size_t room;
-	int64_t line_number;
+	int64_t number;
+};
+
+/* The rows of corpus.jsonl, from the first one on. One thread at a time. */
+struct beir_corpus {
+	struct beir_lines lines;
 	char id_text[24]; /* of an _id that is a number */
 	struct js *json;  /* of the row handed out */
 };

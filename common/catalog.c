@@ -396,8 +396,8 @@ catalog_commit(struct redis *redis, const struct catalog_commit *commit,
 }
 
 bool
-catalog_touch(struct redis *redis, struct str uid, struct str document_id, struct str job_id,
-	      int64_t seq, struct str version_hash, bool *out_unchanged, struct err *err)
+catalog_touch(struct redis *redis, const struct catalog_touch *touch, bool *out_unchanged,
+	      struct err *err)
 {
 	struct raw_hash version;
 	struct doc_keys keys;
@@ -405,20 +405,20 @@ catalog_touch(struct redis *redis, struct str uid, struct str document_id, struc
 	AUTO_PTR(reply_free) struct reply *reply = NULL;
 	struct str status;
 
-	if (!raw_hash_make(version_hash, "version_hash", &version, err))
+	if (!raw_hash_make(touch->version_hash, "version_hash", &version, err))
 		return false;
 	if (version.len == 0) { /* unknown content is never unchanged */
 		*out_unchanged = false;
 		return true;
 	}
-	doc_keys_make(&keys, uid, document_id);
+	doc_keys_make(&keys, touch->uid, touch->document_id);
 	redis_script_init(&cmd, &script_touch, 3);
 	redis_arg_c(&cmd, keys.meta.text);
 	redis_arg_c(&cmd, keys.seqs.text);
 	redis_arg_c(&cmd, keys.doc.text);
-	redis_arg(&cmd, document_id);
-	redis_arg(&cmd, job_id);
-	redis_arg_i64(&cmd, seq);
+	redis_arg(&cmd, touch->document_id);
+	redis_arg(&cmd, touch->job_id);
+	redis_arg_i64(&cmd, touch->seq);
 	redis_arg(&cmd, raw_hash_str(&version));
 	if (!run(redis, &cmd, &script_touch, &reply, err))
 		return false;
@@ -733,11 +733,11 @@ page_read(struct redis *redis, struct str uid, const struct reply *ids, struct a
 }
 
 bool
-catalog_documents(struct redis *redis, struct str uid, struct str after, size_t limit,
-		  struct arena *arena, struct document **out, size_t *out_count, struct err *err)
+catalog_documents(struct redis *redis, struct str uid, struct str after, struct arena *arena,
+		  struct document **out, size_t *io_count, struct err *err)
 {
 	struct document *docs;
-	size_t count = 0;
+	size_t count = 0, limit = *io_count;
 	int64_t epoch;
 	char last[CATALOG_DOC_ID_MAX_BYTES + 1];
 
@@ -763,6 +763,6 @@ catalog_documents(struct redis *redis, struct str uid, struct str after, size_t 
 			(void)str_copy(last, sizeof(last), id);
 	}
 	*out = docs;
-	*out_count = count;
+	*io_count = count;
 	return true;
 }

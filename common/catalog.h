@@ -127,8 +127,13 @@ bool catalog_commit(struct redis *redis, const struct catalog_commit *commit,
 /* The same content again: raises the document's seq to `seq` and keeps its chunks, if its version_hash is
  * still this one. *out_unchanged false: it is not; do the work. Afterwards an older version in flight is
  * superseded. The document's generation keeps its old seq: sweep with keep_gen, never by seq alone. */
-bool catalog_touch(struct redis *redis, struct str uid, struct str document_id, struct str job_id,
-		   int64_t seq, struct str version_hash, bool *out_unchanged, struct err *err);
+struct catalog_touch {
+	struct str uid, document_id, job_id;
+	int64_t seq;
+	struct str version_hash;
+};
+bool catalog_touch(struct redis *redis, const struct catalog_touch *touch, bool *out_unchanged,
+		   struct err *err);
 
 /* The job's outcome stands (committed, superseded, unchanged, deleted), or it will never run again (cancelled,
  * expired, a failed one whose record goes): forgets its reserved seq, and the tombstone or the empty record of its
@@ -177,10 +182,10 @@ bool catalog_document(struct redis *redis, struct str uid, struct str document_i
  * empty when nothing is known of the document. For diffs. */
 bool catalog_peek(struct redis *redis, struct str uid, struct str document_id, struct arena *arena,
 		  struct document *out, struct err *err);
-/* In byte order of ids, after `after` ("" = from the start). May be shorter than limit only at the end. */
-bool catalog_documents(struct redis *redis, struct str uid, struct str after, size_t limit,
-		       struct arena *arena, struct document **out, size_t *out_count,
-		       struct err *err);
+/* In byte order of ids, after `after` ("" = from the start). *io_count: how many at most; how many there are, fewer
+ * only at the end. */
+bool catalog_documents(struct redis *redis, struct str uid, struct str after, struct arena *arena,
+		       struct document **out, size_t *io_count, struct err *err);
 
 void catalog_gen_format(char out[CATALOG_GEN_BYTES], int64_t seq, int64_t epoch);
 bool catalog_gen_parse(struct str gen, int64_t *out_seq, int64_t *out_epoch);

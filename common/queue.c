@@ -394,20 +394,20 @@ take_payload(const struct reply *reply, size_t max_bytes, struct arena *arena, s
 /* A payload that cannot be had will not be there at the next start either: the job is dead now, and says why. */
 static bool
 give_up(struct redis *redis, const struct queue_lease *lease, const struct err *why,
-	enum queue_start_result *out_result, struct job *io_job, struct err *err)
+	struct queue_started *io, struct err *err)
 {
 	const struct queue_settle settle = { .kind = SETTLE_FAIL,
 					     .error = why,
 					     .retry_after_ms = -1 };
 	struct err failure = ERR_INIT;
 
-	if (queue_settle(redis, lease, &settle, &io_job->status, &failure)) {
-		io_job->error = why->code;
-		*out_result = QUEUE_START_BROKEN;
+	if (queue_settle(redis, lease, &settle, &io->job.status, &failure)) {
+		io->job.error = why->code;
+		io->result = QUEUE_START_BROKEN;
 		return true;
 	}
 	if (failure.code == ERR_STALE) {
-		*out_result = QUEUE_START_SKIPPED;
+		io->result = QUEUE_START_SKIPPED;
 		return true;
 	}
 	*err = failure;
@@ -416,9 +416,7 @@ give_up(struct redis *redis, const struct queue_lease *lease, const struct err *
 
 bool
 queue_start(struct redis *redis, struct queue_ref queue, const struct queue_entry *entry,
-	    const char *consumer, size_t max_payload_bytes, struct arena *arena,
-	    enum queue_start_result *out_result, struct queue_lease *out_lease, struct job *out_job,
-	    struct str *out_payload, struct err *err)
+	    const struct queue_start *how, struct queue_started *out, struct err *err)
 {
 	AUTO_PTR(reply_free) struct reply *reply = NULL;
 	struct key ready = key_queue(queue, QK_READY), stat = key_queue(queue, QK_STAT);
@@ -439,7 +437,7 @@ queue_start(struct redis *redis, struct queue_ref queue, const struct queue_entr
 	arg_key(&cmd, &paused);
 	arg_key(&cmd, &keys.events);
 	redis_arg_c(&cmd, QUEUE_GROUP);
-	redis_arg_c(&cmd, consumer);
+	redis_arg_c(&cmd, how->consumer);
 	redis_arg_c(&cmd, entry->entry);
 	redis_arg_c(&cmd, entry->job_id);
 	redis_arg_c(&cmd, KEYS_CHANNEL);
@@ -447,21 +445,22 @@ queue_start(struct redis *redis, struct queue_ref queue, const struct queue_entr
 	    !queue_verdict(reply, "start", &verdict, err))
 		return err_wrap(err, "start");
 	if (!str_eq_c(verdict, "OK")) {
-		*out_result =
+		out->result =
 			str_eq_c(verdict, "PAUSED") ? QUEUE_START_PAUSED : QUEUE_START_SKIPPED;
 		return true;
 	}
 	str_copy(lease.job_id, sizeof(lease.job_id), str_of(entry->job_id));
 	str_copy(lease.entry, sizeof(lease.entry), str_of(entry->entry));
-	str_copy(lease.consumer, sizeof(lease.consumer), str_of(consumer));
+	str_copy(lease.consumer, sizeof(lease.consumer), str_of(how->consumer));
 	if (!reply_i64(reply_at(reply, 1), &lease.epoch))
 		return reply_bad("start", err);
-	if (!queue_job_parse(reply_at(reply, 3), entry->job_id, queue, out_job, err))
+	if (!queue_job_parse(reply_at(reply, 3), entry->job_id, queue, &out->job, err))
 		return false;
-	if (!take_payload(reply_at(reply, 2), max_payload_bytes, arena, out_payload, &unusable))
-		return give_up(redis, &lease, &unusable, out_result, out_job, err);
-	*out_lease = lease;
-	*out_result = QUEUE_STARTED;
+	if (!take_payload(reply_at(reply, 2), how->max_payload_bytes, how->arena, &out->payload,
+			  &unusable))
+		return give_up(redis, &lease, &unusable, out, err);
+	out->lease = lease;
+	out->result = QUEUE_STARTED;
 	return true;
 }
 

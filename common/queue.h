@@ -80,7 +80,7 @@ enum queue_start_result {
 	QUEUE_STARTED,
 	/* Nothing to run, fetch again: cancelled, expired, already final, unknown, not delivered to this consumer. */
 	QUEUE_START_SKIPPED,
-	/* Nothing to run either: its payload is missing, broken or too large; the job is dead now, and *out_job says so. */
+	/* Nothing to run either: its payload is missing, broken or too large; the job is dead now, and its record says so. */
 	QUEUE_START_BROKEN,
 	QUEUE_START_PAUSED /* the queue is paused: the entry was put back, uncharged */
 };
@@ -93,12 +93,20 @@ struct queue_lease {
 	int64_t epoch;
 };
 
-/* On QUEUE_STARTED: the lease, the record, and the payload (unpacked, in the arena; max_payload_bytes
- * caps it). */
+struct queue_start {
+	const char *consumer;
+	size_t max_payload_bytes; /* unpacked */
+	struct arena *arena;	  /* for the payload */
+};
+struct queue_started {
+	enum queue_start_result result;
+	/* set on QUEUE_STARTED; job on QUEUE_START_BROKEN too */
+	struct queue_lease lease;
+	struct job job;
+	struct str payload; /* unpacked, in the arena */
+};
 bool queue_start(struct redis *redis, struct queue_ref queue, const struct queue_entry *entry,
-		 const char *consumer, size_t max_payload_bytes, struct arena *arena,
-		 enum queue_start_result *out_result, struct queue_lease *out_lease,
-		 struct job *out_job, struct str *out_payload, struct err *err);
+		 const struct queue_start *how, struct queue_started *out, struct err *err);
 
 /* Renews the lease; a group that was lost is made again for it. ERR_STALE: it is lost. *out_cancel: somebody asked the job to stop. */
 bool queue_renew(struct redis *redis, const struct queue_lease *lease, bool *out_cancel,

@@ -162,8 +162,9 @@ check_visible(const struct store_check *check, struct entries *entries,
 		struct document *docs;
 
 		arena_reset(&page);
-		if (!catalog_documents(check->redis, str_of(col->uid), str_of(after), PAGE, &page,
-				       &docs, &count, err) ||
+		count = PAGE;
+		if (!catalog_documents(check->redis, str_of(col->uid), str_of(after), &page, &docs,
+				       &count, err) ||
 		    !check_page(check, entries, col, docs, count, out, err))
 			return false;
 		if (count > 0)

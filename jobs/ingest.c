@@ -326,11 +326,15 @@ touch(struct ingest *ingest, bool *out_done, bool *out_unchanged, struct err *er
 	struct document document;
 	struct err ignored = ERR_INIT;
 	int64_t seq, epoch;
+	const struct catalog_touch touch = {
+		.uid = payload->uid,
+		.document_id = payload->document_id,
+		.job_id = str_of(context->job->id),
+		.seq = payload->seq,
+		.version_hash = str_of(ingest->version_hash),
+	};
 
-	if (!job_check(context, err) ||
-	    !catalog_touch(context->env->redis, payload->uid, payload->document_id,
-			   str_of(context->job->id), payload->seq, str_of(ingest->version_hash),
-			   out_done, err))
+	if (!job_check(context, err) || !catalog_touch(context->env->redis, &touch, out_done, err))
 		return err_wrap(err, "look up document");
 	*out_unchanged = *out_done;
 	if (!*out_done || !catalog_document(context->env->redis, payload->uid, payload->document_id,

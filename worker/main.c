@@ -7,6 +7,7 @@
  * 0. Exit codes: 0 stopped on request, 1 could not run, 2 wrong usage, 78 wrong
  * settings.
  */
+#include <assert.h>
 #include <getopt.h>
 #include <pthread.h>
 #include <signal.h>
@@ -175,6 +176,7 @@ deal_slots(struct worker_app *app, size_t slots)
 	struct worker_queue *query = NULL;
 	size_t queries = 0, next = 0;
 
+	assert(app->queue_count > 0);
 	app->slot_count = slots > app->queue_count ? slots : app->queue_count;
 	app->slot_queue = mem_array(app->slot_count, sizeof(struct worker_queue *));
 	for (size_t i = 0; i < app->queue_count; i++) {

@@ -56,38 +56,36 @@ take_one(struct slot_state *state, const struct queue_entry *entry)
 {
 	struct slot *slot = state->slot;
 	const struct config *config = slot->app->config;
-	enum queue_start_result started = QUEUE_START_SKIPPED;
-	struct queue_lease lease;
-	struct str payload;
-	struct job job;
+	const struct queue_start how = { .consumer = slot->consumer,
+					 .max_payload_bytes = (size_t)config->job_memory_bytes,
+					 .arena = &state->arena };
+	struct queue_started started = { .result = QUEUE_START_SKIPPED };
 	struct err err = ERR_INIT;
 
 	/*
 	 * A start whose answer is lost may have been made, and is charged unless it is settled: ask again, the same epoch
 	 * comes back. Stopping, the entry stays pending with this consumer; the reaper turns it into a new one.
 	 */
-	while (!queue_start(state->run.env.redis, slot->queue->ref, entry, slot->consumer,
-			    (size_t)config->job_memory_bytes, &state->arena, &started, &lease, &job,
-			    &payload, &err)) {
+	while (!queue_start(state->run.env.redis, slot->queue->ref, entry, &how, &started, &err)) {
 		log_err(LOG_WARN, &err, "could not start job %s", entry->job_id);
 		if (!err_info(err.code)->outage || !worker_pause(slot->app, SLOT_START_RETRY_MS))
 			return;
 		arena_reset(&state->arena);
 		err_clear(&err);
 	}
-	if (started == QUEUE_START_PAUSED)
+	if (started.result == QUEUE_START_PAUSED)
 		atomic_store(&slot->queue->paused, true);
-	if (started == QUEUE_START_BROKEN) {
+	if (started.result == QUEUE_START_BROKEN) {
 		metric_add(slot->app->m.jobs_total,
-			   METRIC_VALUES(job.type, job_status_name(job.status)), 1);
-		log_error("job %s is dead: its payload cannot be read", job.id);
+			   METRIC_VALUES(started.job.type, job_status_name(started.job.status)), 1);
+		log_error("job %s is dead: its payload cannot be read", started.job.id);
 	}
-	if (started != QUEUE_STARTED)
+	if (started.result != QUEUE_STARTED)
 		return;
-	log_field("job_id", job.id);
-	log_field("job_type", job.type);
-	log_field_i64("attempt", job.starts);
-	run_job(&state->run, &lease, &job, payload);
+	log_field("job_id", started.job.id);
+	log_field("job_type", started.job.type);
+	log_field_i64("attempt", started.job.starts);
+	run_job(&state->run, &started.lease, &started.job, started.payload);
 	log_clear_fields();
 }
 

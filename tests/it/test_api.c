@@ -859,8 +859,8 @@ forget_if(const char *id, const char *tags, int status, struct answer *out)
 {
 	char path[256], header[128];
 
-	snprintf(path, sizeof(path), V1 "/jobs/%s", id);
-	snprintf(header, sizeof(header), "If-Match: %s", tags);
+	(void)snprintf(path, sizeof(path), V1 "/jobs/%s", id);
+	(void)snprintf(header, sizeof(header), "If-Match: %s", tags);
 	ask(api, out, "DELETE", path, NULL, header);
 	assert_int_equal(out->status, status);
 }

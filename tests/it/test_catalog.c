@@ -149,7 +149,8 @@ test_stale_worker(void **state)
 	assert_int_equal(fixture_commit(f, "d", "j", seq, 1, "v", 3), CATALOG_SUPERSEDED);
 	gen_is(f, "d", seq, 2);
 	/* A third start replaces the second and is told so. */
-	assert_true(fixture_commit_err(f, "d", "j", seq, 3, "v", 3, &result, old, &err));
+	assert_true(fixture_commit_err(f, &(struct fixture_commit){ "d", "j", seq, 3, "v", 3 },
+				       &result, old, &err));
 	catalog_gen_format(first, seq, 2);
 	assert_int_equal(result, CATALOG_COMMITTED);
 	assert_string_equal(old, first);
@@ -176,9 +177,11 @@ test_repeated_commit(void **state)
 	fixture_release(f, "j1");
 	int64_t two = fixture_accept(f, "d", "j2");
 
-	assert_true(fixture_commit_err(f, "d", "j2", two, 1, "v2", 4, &result, old, &err));
+	assert_true(fixture_commit_err(f, &(struct fixture_commit){ "d", "j2", two, 1, "v2", 4 },
+				       &result, old, &err));
 	fixture_digest(f, before);
-	assert_true(fixture_commit_err(f, "d", "j2", two, 1, "v2", 4, &result, again, &err));
+	assert_true(fixture_commit_err(f, &(struct fixture_commit){ "d", "j2", two, 1, "v2", 4 },
+				       &result, again, &err));
 	fixture_digest(f, after);
 	assert_int_equal(result, CATALOG_COMMITTED);
 	assert_string_equal(
@@ -485,7 +488,10 @@ test_collection_comes_and_goes(void **state)
 	assert_int_equal(err.code, ERR_GONE);
 	assert_false(catalog_get_uid(f->redis, str_of(old.uid), &col, &err));
 	assert_int_equal(err.code, ERR_GONE);
-	assert_false(fixture_commit_err(f, "d0", "late", in_flight, 1, "v", 1, &result, gen, &err));
+	assert_false(
+		fixture_commit_err(f,
+				   &(struct fixture_commit){ "d0", "late", in_flight, 1, "v", 1 },
+				   &result, gen, &err));
 	assert_int_equal(err.code, ERR_GONE);
 	assert_false(catalog_accept(f->redis, str_of(old.uid), STR("d0"), STR("x"), &seq, &err));
 	assert_int_equal(err.code, ERR_GONE);
@@ -505,7 +511,10 @@ test_collection_comes_and_goes(void **state)
 	purge_all(f, old.uid, &calls);
 	assert_true(calls >= 3); /* bounded steps */
 	assert_int_equal(count_keys(f, old.uid), 0);
-	assert_false(fixture_commit_err(f, "d0", "late", in_flight, 1, "v", 1, &result, gen, &err));
+	assert_false(
+		fixture_commit_err(f,
+				   &(struct fixture_commit){ "d0", "late", in_flight, 1, "v", 1 },
+				   &result, gen, &err));
 	assert_int_equal(err.code, ERR_GONE);
 	fixture_release(f, "late");
 	assert_int_equal(count_keys(f, old.uid), 0);
@@ -674,8 +683,9 @@ list_all(struct catalog_fixture *f, size_t limit, struct arena *arena, struct st
 	while (count == limit) {
 		struct document *docs;
 
-		assert_true(catalog_documents(f->redis, fixture_uid(f), after, limit, arena, &docs,
-					      &count, &err));
+		count = limit;
+		assert_true(catalog_documents(f->redis, fixture_uid(f), after, arena, &docs, &count,
+					      &err));
 		assert_true(count <= limit);
 		for (size_t i = 0; i < count; i++) {
 			assert_true(total < max);
@@ -740,8 +750,9 @@ test_listing_under_change(void **state)
 				(void)fixture_commit(f, id, job, fixture_accept(f, id, job), 1, "v",
 						     1);
 		}
-		assert_true(catalog_documents(f->redis, fixture_uid(f), str_of(last), 10, &arena,
-					      &docs, &count, &err));
+		count = 10;
+		assert_true(catalog_documents(f->redis, fixture_uid(f), str_of(last), &arena, &docs,
+					      &count, &err));
 		for (size_t i = 0; i < count; i++) {
 			assert_true(str_cmp(docs[i].id, str_of(last)) > 0);
 			assert_true(str_copy(last, sizeof(last), docs[i].id));

@@ -238,7 +238,8 @@ check_documents(struct model *m)
 			catalog_gen_format(gen, doc->gen_seq, doc->gen_epoch);
 		assert_string_equal(fixture_gen(m->f, doc_name(d)), gen);
 	}
-	assert_true(catalog_documents(m->f->redis, fixture_uid(m->f), STR(""), 100, &arena, &docs,
+	count = 100;
+	assert_true(catalog_documents(m->f->redis, fixture_uid(m->f), STR(""), &arena, &docs,
 				      &count, &err));
 	for (size_t i = 0; i < count; i++) {
 		for (int d = 0; d < DOCS; d++) {

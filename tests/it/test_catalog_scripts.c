@@ -80,8 +80,10 @@ call_commit(struct catalog_fixture *f, const struct scene *scene, enum order seq
 	enum catalog_commit_result result = CATALOG_SUPERSEDED;
 	char old[CATALOG_GEN_BYTES] = "?";
 	struct err err = ERR_INIT;
-	bool ok = fixture_commit_err(f, "d", order_names[seq], scene->seq[seq], epochs[epoch], "w",
-				     4, &result, old, &err);
+	const struct fixture_commit what = {
+		"d", order_names[seq], scene->seq[seq], epochs[epoch], "w", 4
+	};
+	bool ok = fixture_commit_err(f, &what, &result, old, &err);
 
 	if (expected == GONE) {
 		assert_false(ok);
@@ -116,8 +118,11 @@ commit_row(struct catalog_fixture *f, enum doc_state state, enum order seq, enum
 	fixture_digest(f, before);
 	fixture_full(f, true);
 	if (expected == COMMIT) {
-		assert_false(fixture_commit_err(f, "d", order_names[seq], scene.seq[seq],
-						epochs[epoch], "w", 4, &result, old, &err));
+		const struct fixture_commit what = {
+			"d", order_names[seq], scene.seq[seq], epochs[epoch], "w", 4
+		};
+
+		assert_false(fixture_commit_err(f, &what, &result, old, &err));
 		assert_int_equal(err.code, ERR_REDIS_FULL);
 	} else {
 		call_commit(f, &scene, seq, epoch, expected, old_gen);
@@ -288,8 +293,10 @@ touch_row(struct catalog_fixture *f, enum doc_state state, enum order seq, bool 
 	if (state == DELETED) {
 		(void)memset(hash, 'a', 64);
 		hash[64] = '\0';
-		assert_false(catalog_touch(f->redis, fixture_uid(f), STR("d"), STR("newer"),
-					   scene.seq[NEWER], str_of(hash), &unchanged, &err));
+		const struct catalog_touch touch = { fixture_uid(f), STR("d"), STR("newer"),
+						     scene.seq[NEWER], str_of(hash) };
+
+		assert_false(catalog_touch(f->redis, &touch, &unchanged, &err));
 		assert_int_equal(err.code, ERR_GONE);
 		return;
 	}
@@ -339,8 +346,10 @@ test_touch_full(void **state)
 	assert_true(catalog_document(f->redis, fixture_uid(f), STR("d"), &arena, &doc, &err));
 	fixture_digest(f, before);
 	fixture_full(f, true);
-	assert_false(catalog_touch(f->redis, fixture_uid(f), STR("d"), STR("newer"),
-				   scene.seq[NEWER], doc.version_hash, &unchanged, &err));
+	const struct catalog_touch touch = { fixture_uid(f), STR("d"), STR("newer"),
+					     scene.seq[NEWER], doc.version_hash };
+
+	assert_false(catalog_touch(f->redis, &touch, &unchanged, &err));
 	assert_int_equal(err.code, ERR_REDIS_FULL);
 	fixture_full(f, false);
 	fixture_digest(f, after);
@@ -408,8 +417,9 @@ test_readers_when_full(void **state)
 	assert_true(catalog_epoch(f->redis, fixture_uid(f), &epoch, &err));
 	assert_string_equal(fixture_gen(f, "d"), gen);
 	assert_true(catalog_document(f->redis, fixture_uid(f), STR("d"), &arena, &doc, &err));
-	assert_true(catalog_documents(f->redis, fixture_uid(f), STR(""), 10, &arena, &docs, &count,
-				      &err));
+	count = 10;
+	assert_true(
+		catalog_documents(f->redis, fixture_uid(f), STR(""), &arena, &docs, &count, &err));
 	assert_int_equal(count, 1);
 	fixture_full(f, false);
 }

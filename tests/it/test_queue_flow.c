@@ -149,12 +149,12 @@ payloads_and_results(void **state)
 		struct queue_submit submit = kit_submission(id);
 		struct queue_submitted submitted;
 		struct queue_settle done = { .result_ttl_ms = HOUR_MS };
-		enum queue_start_result started;
-		enum job_status status;
-		struct queue_entry entry;
-		struct queue_lease lease;
+		const struct queue_start how = { "w", 1 << 20, &arena };
+		struct queue_started started;
 		struct job job;
 		struct str back;
+		enum job_status status;
+		struct queue_entry entry;
 
 		for (size_t k = 0; k < sizes[i]; k++)
 			bytes[k] = (char)(k % 251);
@@ -162,12 +162,11 @@ payloads_and_results(void **state)
 		MUST(queue_submit(kit, &submit, &submitted, e));
 		CHECK();
 		assert_true(kit_fetch("w", &entry));
-		MUST(queue_start(kit, kit_queue, &entry, "w", 1 << 20, &arena, &started, &lease,
-				 &job, &back, e));
-		assert_int_equal(started, QUEUE_STARTED);
-		assert_true(str_eq(back, submit.payload));
+		MUST(queue_start(kit, kit_queue, &entry, &how, &started, e));
+		assert_int_equal(started.result, QUEUE_STARTED);
+		assert_true(str_eq(started.payload, submit.payload));
 		done.result = submit.payload;
-		MUST(queue_settle(kit, &lease, &done, &status, e));
+		MUST(queue_settle(kit, &started.lease, &done, &status, e));
 		job = kit_job(id);
 		if (sizes[i] == 300000) {
 			struct err err = ERR_INIT;
@@ -189,17 +188,16 @@ static void
 broken_payloads(void **state)
 {
 	struct queue_entry entry;
-	struct queue_lease lease;
 	AUTO(arena) struct arena arena;
 
 	(void)state;
 	arena_init(&arena, 1 << 20);
 	for (int missing = 0; missing < 2; missing++) {
-		enum queue_start_result result = QUEUE_STARTED;
+		const struct queue_start how = { "w", 1 << 20, &arena };
+		struct queue_started started = { .result = QUEUE_STARTED };
 		char id[JOB_ID_BYTES];
 		struct err why;
 		struct job job;
-		struct str payload;
 
 		kit_submit(id);
 
@@ -210,9 +208,9 @@ broken_payloads(void **state)
 		else
 			MUST(REDIS_CALL(kit, NULL, e, "SETRANGE", key.text, "0", "?"));
 		assert_true(kit_fetch("w", &entry));
-		MUST(queue_start(kit, kit_queue, &entry, "w", 1 << 20, &arena, &result, &lease,
-				 &job, &payload, e));
-		assert_int_equal(result, QUEUE_START_BROKEN);
+		MUST(queue_start(kit, kit_queue, &entry, &how, &started, e));
+		assert_int_equal(started.result, QUEUE_START_BROKEN);
+		job = started.job;
 		assert_int_equal(job.status, JOB_FAILED);
 		assert_int_equal(job.error, ERR_CORRUPT);
 		assert_string_equal(job.id, id);

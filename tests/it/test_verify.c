@@ -687,10 +687,8 @@ test_keep(void **state)
 	struct fixture *f = *state;
 	struct queue_ref queue = { "ingest", 0 };
 	struct queue_entry entry;
-	struct queue_lease lease;
+	struct queue_started started;
 	struct job job;
-	struct str payload;
-	enum queue_start_result started;
 	char id[JOB_ID_BYTES];
 	bool got;
 	AUTO(arena) struct arena arena = { .max_bytes = 1 << 20 };
@@ -705,9 +703,10 @@ test_keep(void **state)
 	submit(f, id);
 	MUST(queue_fetch(f->catalog->redis, queue, "gone-worker", 0, &got, &entry, e));
 	assert_true(got);
-	MUST(queue_start(f->catalog->redis, queue, &entry, "gone-worker", 1000, &arena, &started,
-			 &lease, &job, &payload, e));
-	assert_int_equal(started, QUEUE_STARTED);
+	const struct queue_start how = { "gone-worker", 1000, &arena };
+
+	MUST(queue_start(f->catalog->redis, queue, &entry, &how, &started, e));
+	assert_int_equal(started.result, QUEUE_STARTED);
 	/* Nobody renews: after one lease of unbroken connection the job is given to others. As in rag-cron, the
 	 * connection is a new one, and keep waits for it to be a lease old. */
 	redis_do(f, "DEL", key_lock(queue, "keep").text, NULL, NULL); /* of the keep above */

@@ -77,28 +77,27 @@ fixture_release(struct catalog_fixture *f, const char *job)
 }
 
 bool
-fixture_commit_err(struct catalog_fixture *f, const char *doc, const char *job, int64_t seq,
-		   int64_t epoch, const char *version, int64_t chunks,
+fixture_commit_err(struct catalog_fixture *f, const struct fixture_commit *what,
 		   enum catalog_commit_result *out_result, char old_gen[CATALOG_GEN_BYTES],
 		   struct err *err)
 {
 	char hash[SHA256_HEX_BYTES];
 
-	sha256_hex(str_of(version), hash);
+	sha256_hex(str_of(what->version), hash);
 	const struct catalog_commit commit = {
 		.uid = fixture_uid(f),
-		.document_id = str_of(doc),
-		.job_id = str_of(job),
-		.seq = seq,
-		.epoch = epoch,
-		.title = str_of(version),
+		.document_id = str_of(what->doc),
+		.job_id = str_of(what->job),
+		.seq = what->seq,
+		.epoch = what->epoch,
+		.title = str_of(what->version),
 		.uri = STR("https://example.org/a"),
 		.content_type = STR("text/plain"),
 		.content_hash = str_of(hash),
 		.version_hash = str_of(hash),
 		.fingerprint = STR("fp"),
-		.bytes = chunks * 10,
-		.chunks = chunks,
+		.bytes = what->chunks * 10,
+		.chunks = what->chunks,
 	};
 
 	return catalog_commit(f->redis, &commit, out_result, old_gen, err);
@@ -111,7 +110,9 @@ fixture_commit(struct catalog_fixture *f, const char *doc, const char *job, int6
 	enum catalog_commit_result result = CATALOG_SUPERSEDED;
 	char old_gen[CATALOG_GEN_BYTES];
 
-	MUST(fixture_commit_err(f, doc, job, seq, epoch, version, chunks, &result, old_gen, e));
+	const struct fixture_commit what = { doc, job, seq, epoch, version, chunks };
+
+	MUST(fixture_commit_err(f, &what, &result, old_gen, e));
 	return result;
 }
 
@@ -123,8 +124,10 @@ fixture_touch(struct catalog_fixture *f, const char *doc, const char *job, int64
 	bool unchanged = false;
 
 	sha256_hex(str_of(version), hash);
-	MUST(catalog_touch(f->redis, fixture_uid(f), str_of(doc), str_of(job), seq, str_of(hash),
-			   &unchanged, e));
+	const struct catalog_touch touch = { fixture_uid(f), str_of(doc), str_of(job), seq,
+					     str_of(hash) };
+
+	MUST(catalog_touch(f->redis, &touch, &unchanged, e));
 	return unchanged;
 }
 

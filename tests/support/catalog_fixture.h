@@ -32,8 +32,13 @@ int64_t fixture_delete(struct catalog_fixture *f, const char *doc, const char *j
 void fixture_release(struct catalog_fixture *f, const char *job);
 
 /* A commit of `chunks` chunks and 10 bytes for each, with the hash of `version` and fingerprint "fp". */
-bool fixture_commit_err(struct catalog_fixture *f, const char *doc, const char *job, int64_t seq,
-			int64_t epoch, const char *version, int64_t chunks,
+struct fixture_commit {
+	const char *doc, *job;
+	int64_t seq, epoch;
+	const char *version;
+	int64_t chunks;
+};
+bool fixture_commit_err(struct catalog_fixture *f, const struct fixture_commit *what,
 			enum catalog_commit_result *out_result, char old_gen[CATALOG_GEN_BYTES],
 			struct err *err);
 enum catalog_commit_result fixture_commit(struct catalog_fixture *f, const char *doc,

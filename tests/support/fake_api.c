@@ -135,7 +135,7 @@ post_document(struct fake_api *api, const struct http_request *request, struct a
 	if (job) {
 		api->counts.replays++;
 	} else {
-		assert(api->job_count < MAX_JOBS);
+		assert(api->jobs && api->job_count < MAX_JOBS);
 		job = &api->jobs[api->job_count++];
 		*job = (struct fake_job){ .polls_left = api->polls, .status = "queued" };
 		(void)str_copy(job->key, sizeof(job->key), key);

@@ -134,22 +134,21 @@ enum queue_start_result
 kit_start_entry(const struct queue_entry *entry, const char *consumer, struct queue_lease *out)
 {
 	AUTO(arena) struct arena arena;
-	enum queue_start_result result = QUEUE_START_SKIPPED;
-	struct job job;
-	struct str payload;
+	const struct queue_start how = { consumer, 1 << 20, &arena };
+	struct queue_started started = { .result = QUEUE_START_SKIPPED };
 
 	arena_init(&arena, 1 << 20);
-	MUST(queue_start(kit, kit_queue, entry, consumer, 1 << 20, &arena, &result, out, &job,
-			 &payload, e));
-	if (result == QUEUE_STARTED) {
-		assert_true(str_eq_c(payload, "payload"));
+	MUST(queue_start(kit, kit_queue, entry, &how, &started, e));
+	if (started.result == QUEUE_STARTED) {
+		*out = started.lease;
+		assert_true(str_eq_c(started.payload, "payload"));
 		assert_string_equal(out->job_id, entry->job_id);
 		assert_string_equal(out->entry, entry->entry);
 		assert_string_equal(out->consumer, consumer);
-		assert_string_equal(job.worker, consumer);
-		assert_int_equal(job.epoch, out->epoch);
+		assert_string_equal(started.job.worker, consumer);
+		assert_int_equal(started.job.epoch, out->epoch);
 	}
-	return result;
+	return started.result;
 }
 
 bool

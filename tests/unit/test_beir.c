@@ -77,7 +77,7 @@ static void
 reads_a_folder(void **state)
 {
 	AUTO(beir) struct beir beir = { .queries = NULL };
-	AUTO(beir_corpus) struct beir_corpus corpus = { .file = NULL };
+	AUTO(beir_corpus) struct beir_corpus corpus = { .json = NULL };
 	struct beir_row row;
 	bool more = false;
 

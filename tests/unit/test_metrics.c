@@ -112,11 +112,11 @@ test_histogram(void **state)
 	metrics_free(metrics);
 
 	metrics = metrics_new();
-	histogram = metrics_register(metrics, &(struct metric_opts){ .kind = METRIC_HISTOGRAM,
-								     .name = "e",
-								     .help = "E.",
-								     .buckets = bounds,
-								     .bucket_count = 1 });
+	(void)metrics_register(metrics, &(struct metric_opts){ .kind = METRIC_HISTOGRAM,
+							       .name = "e",
+							       .help = "E.",
+							       .buckets = bounds,
+							       .bucket_count = 1 });
 	assert_page(metrics,
 		    "# HELP e E.\n# TYPE e histogram\n"
 		    "e_bucket{le=\"0.005\"} 0\ne_bucket{le=\"+Inf\"} 0\ne_sum 0\ne_count 0\n");
