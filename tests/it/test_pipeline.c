@@ -484,8 +484,7 @@ test_pdf_cites_its_page(void **state)
 {
 	static const char *const pages[] = {
 		"Cranes dance in spring, and again in autumn\non the fields where thousands rest.",
-		"The grey heron nests in tall trees near lakes,\nwhere dozens of pairs build "
-		"together.",
+		"The grey heron nests in tall trees near lakes,\nwhere dozens of pairs build.",
 		"Storks clatter with their bills on the roofs\nof the villages along the river.",
 	};
 	AUTO(buf) struct buf pdf = BUF_INIT(1 << 20);
