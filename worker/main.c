@@ -25,11 +25,11 @@
 #include "jobs/convert/convert.h"
 #include "jobs/spec/spec.h"
 #include "worker/app.h"
+#include "worker/health.h"
 #include "worker/keeper.h"
 #include "worker/slot.h"
 
 #define EXIT_USAGE 2
-#define MAIN_LIVE_MS 30000 /* silence of slots or keeper after which liveness fails */
 #define MAIN_JOIN_MS 50
 #define MAIN_GRACE_MS 15000 /* after drain_ms, for a step that looks at its flag late */
 #define MAIN_DEFAULT_METRICS "127.0.0.1:8090"
@@ -199,44 +199,13 @@ deal_slots(struct worker_app *app, size_t slots)
 /* ---- health and metrics ---- */
 
 static bool
-is_live(struct worker_app *app, char *reason, size_t bytes)
-{
-	int64_t now_ms = clock_mono_ms();
-	int stuck = atomic_load(&app->stuck);
-
-	if (now_ms - atomic_load(&app->kept_mono_ms) > MAIN_LIVE_MS) {
-		(void)snprintf(reason, bytes, "the keeper has been silent for %lld ms",
-			       (long long)(now_ms - atomic_load(&app->kept_mono_ms)));
-		return false;
-	}
-	if (stuck > 0) {
-		(void)snprintf(reason, bytes, "%d jobs do not stop long after their deadline",
-			       stuck);
-		return false;
-	}
-	if (atomic_load(&app->stopping) || !atomic_load(&app->redis_up) ||
-	    running_active(&app->running) == app->slot_count)
-		return true;
-	for (size_t i = 0; i < app->queue_count; i++) {
-		if (atomic_load(&app->queues[i].paused))
-			return true;
-	}
-	if (now_ms - atomic_load(&app->fetched_mono_ms) > MAIN_LIVE_MS) {
-		(void)snprintf(reason, bytes, "no slot has asked for work for %lld ms",
-			       (long long)(now_ms - atomic_load(&app->fetched_mono_ms)));
-		return false;
-	}
-	return true;
-}
-
-static bool
 probe(void *user, enum health_probe which, char *out_reason, size_t reason_bytes)
 {
 	struct worker_app *app = user;
 	bool started = atomic_load(&app->started);
 
 	if (which == HEALTH_LIVE)
-		return !started || is_live(app, out_reason, reason_bytes);
+		return !started || health_live(app, out_reason, reason_bytes);
 	if (!started) {
 		(void)snprintf(out_reason, reason_bytes,
 			       "starting: waiting for Redis and the store");

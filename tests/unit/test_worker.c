@@ -9,6 +9,7 @@
 
 #include "common/base/auto.h"
 #include "common/base/clock.h"
+#include "worker/health.h"
 #include "worker/retry.h"
 #include "worker/run.h"
 #include "worker/running.h"
@@ -141,6 +142,79 @@ test_running_copy_and_renew(void **state)
 	clock_set_for_test(-1, -1);
 }
 
+/* ---- liveness ---- */
+
+#define LATE_MS (10 * HEALTH_LIVE_MS)
+
+static bool
+is_live(struct worker_app *app, const char *reason)
+{
+	char text[256] = "";
+	bool live = health_live(app, text, sizeof(text));
+
+	if (!live && !strstr(text, reason))
+		fail_msg("not live for another reason: %s", text);
+	return live;
+}
+
+static void
+test_liveness(void **state)
+{
+	struct worker_app app = { .queue_count = 1, .slot_count = 1 };
+	struct queue_lease lease = { .epoch = 1 };
+
+	(void)state;
+	running_init(&app.running, 1);
+	clock_set_for_test(LATE_MS, 0);
+	atomic_store(&app.redis_up, true);
+	atomic_store(&app.kept_mono_ms, LATE_MS);
+	atomic_store(&app.fetched_mono_ms, LATE_MS - HEALTH_LIVE_MS);
+	assert_true(is_live(&app, ""));
+	clock_set_for_test(LATE_MS + 1, 0); /* just too long */
+	assert_false(is_live(&app, "no slot has asked for work"));
+
+	/* nobody asks for work, and nobody should */
+	atomic_store(&app.stopping, true);
+	assert_true(is_live(&app, ""));
+	atomic_store(&app.stopping, false);
+	atomic_store(&app.redis_up, false);
+	assert_true(is_live(&app, ""));
+	atomic_store(&app.redis_up, true);
+	atomic_store(&app.queues[0].paused, true);
+	assert_true(is_live(&app, ""));
+	atomic_store(&app.queues[0].paused, false);
+	running_begin(&app.running, 0, &lease, 0);
+	assert_true(is_live(&app, ""));
+	running_end(&app.running, 0);
+	assert_false(is_live(&app, "no slot has asked for work"));
+	running_release(&app.running);
+	clock_set_for_test(-1, -1);
+}
+
+/* A drain may take long: it does not end by a restart, unless the keeper is silent or a job does not stop. */
+static void
+test_liveness_in_a_long_drain(void **state)
+{
+	struct worker_app app = { .queue_count = 1, .slot_count = 2 };
+	struct queue_lease lease = { .epoch = 1 };
+
+	(void)state;
+	running_init(&app.running, 2);
+	running_begin(&app.running, 1, &lease, 0); /* one slot has ended, the other works on */
+	clock_set_for_test(LATE_MS, 0);
+	atomic_store(&app.redis_up, true);
+	atomic_store(&app.stopping, true);
+	atomic_store(&app.kept_mono_ms, LATE_MS);
+	assert_true(is_live(&app, ""));
+	atomic_store(&app.stuck, 1);
+	assert_false(is_live(&app, "1 jobs do not stop"));
+	atomic_store(&app.stuck, 0);
+	atomic_store(&app.kept_mono_ms, LATE_MS - HEALTH_LIVE_MS - 1);
+	assert_false(is_live(&app, "the keeper has been silent"));
+	running_release(&app.running);
+	clock_set_for_test(-1, -1);
+}
+
 int
 main(void)
 {
@@ -149,6 +223,8 @@ main(void)
 		cmocka_unit_test(test_waited),
 		cmocka_unit_test(test_running_stop_needs_the_same_start),
 		cmocka_unit_test(test_running_copy_and_renew),
+		cmocka_unit_test(test_liveness),
+		cmocka_unit_test(test_liveness_in_a_long_drain),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
