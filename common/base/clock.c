@@ -247,6 +247,12 @@ clock_parse_iso(struct str text, int64_t *out_unix_ms)
 	if (!take_date(&text, &date) || !take_one_of(&text, "Tt ", &mark) ||
 	    !take_time(&text, &ms) || !take_offset(&text, &offset_minutes) || text.len > 0)
 		return false;
-	*out_unix_ms = days_of_civil(date) * DAY_MS + ms - (int64_t)offset_minutes * 60000;
+
+	int64_t unix_ms = days_of_civil(date) * DAY_MS + ms - (int64_t)offset_minutes * 60000;
+
+	/* an offset or a leap second may lead out of the years that can be written */
+	if (unix_ms < YEAR_0000_MS || unix_ms > YEAR_9999_MS)
+		return false;
+	*out_unix_ms = unix_ms;
 	return true;
 }

@@ -440,18 +440,15 @@ expire_job(struct owned *owned)
 	clock_sleep_ms(1100); /* its time by Redis' clock; a slower machine only makes it later */
 	assert_true(job_queue_find(STR("query"), 0, &queue));
 	while (!job_has_status(wanted)) {
-		enum queue_start_result result;
+		const struct queue_start how = { "tester", 1 << 20, &arena };
+		struct queue_started started;
 		struct queue_entry entry;
-		struct queue_lease lease;
-		struct str payload;
-		struct job job;
 		bool got;
 
 		assert_true(clock_mono_ms() < until);
 		MUST(queue_fetch(redis, queue, "tester", 100, &got, &entry, e));
 		if (got)
-			MUST(queue_start(redis, queue, &entry, "tester", 1 << 20, &arena, &result,
-					 &lease, &job, &payload, e));
+			MUST(queue_start(redis, queue, &entry, &how, &started, e));
 	}
 	add_job(owned, id);
 }

@@ -104,7 +104,8 @@ static const struct fault faults[] = {
 	  { CLI_INTERRUPTED } },
 };
 
-static const struct fault *fault; /* of the present run */
+static _Atomic(const struct fault *)
+	fault_now; /* of the present run; the server's threads read it */
 static struct fake_http *server;
 static char folder[FOLDER_BYTES];
 
@@ -112,6 +113,7 @@ static bool
 serve(const struct fake_request *request, void *user)
 {
 	char head[400] = "";
+	const struct fault *fault = atomic_load(&fault_now);
 
 	(void)user;
 	if (fault->head)
@@ -222,6 +224,8 @@ run(const struct command *command, const char *url, struct outcome *outcome)
 static bool
 fits(int code)
 {
+	const struct fault *fault = atomic_load(&fault_now);
+
 	for (size_t i = 0; i < ARRAY_SIZE(fault->codes) && fault->codes[i]; i++)
 		if (fault->codes[i] == code)
 			return true;
@@ -242,6 +246,7 @@ check_one(const struct command *command, const char *url)
 	struct outcome outcome = { .code = -1 };
 	int64_t start = clock_mono_ms();
 	pthread_t thread = 0;
+	const struct fault *fault = atomic_load(&fault_now);
 
 	print_message("%s %s: %s\n", command->group, command->name, fault->name);
 	if (fault->hang)
@@ -281,7 +286,9 @@ meets_every_fault(void **state)
 		server = fake_http_start(serve, NULL);
 		(void)snprintf(url, sizeof(url), "http://127.0.0.1:%d", fake_http_port(server));
 		for (size_t k = 0; k < ARRAY_SIZE(faults) && !is_left_out(&commands[i]); k++) {
-			fault = &faults[k];
+			const struct fault *fault = &faults[k];
+
+			atomic_store(&fault_now, fault);
 			check_one(&commands[i], url);
 		}
 	}
@@ -305,7 +312,9 @@ top_once_meets_every_fault(void **state)
 					   .columns = 80 };
 		pthread_t thread = 0;
 
-		fault = &faults[k];
+		const struct fault *fault = &faults[k];
+
+		atomic_store(&fault_now, fault);
 		memcpy(words, argv, sizeof(argv));
 		words[ARRAY_SIZE(argv) - 1] = url;
 		atomic_store(&cli_interrupted, false);

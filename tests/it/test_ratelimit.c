@@ -43,7 +43,7 @@ static int64_t
 redis_us(struct redis *at)
 {
 	AUTO_PTR(reply_free) struct reply *reply = NULL;
-	int64_t s, us;
+	int64_t s = 0, us = 0;
 
 	MUST(REDIS_CALL(at, &reply, e, "TIME"));
 	assert_true(reply_i64(reply_at(reply, 0), &s) && reply_i64(reply_at(reply, 1), &us));
