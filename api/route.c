@@ -179,6 +179,7 @@ authenticate(struct call *call, struct err *err)
 		return true;
 	if (!auth_check(call->api->auth, call->http, &call->key, err))
 		return false;
+	log_field("caller", call->key.name);
 	if (!tenant_is_default(str_of(call->tenant)))
 		log_field("tenant", call->tenant);
 	return true;

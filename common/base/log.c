@@ -22,11 +22,11 @@
 #define FIELD_MAX_BYTES 128 /* a context value as set, its NUL included */
 #define VALUE_MAX_BYTES 256 /* the same, escaped and quoted */
 #define CAUSE_MAX_BYTES 512
-#define TAIL_MAX_BYTES 3100
+#define TAIL_MAX_BYTES 3400
 
 static const char *const level_names[] = { "debug", "info", "warn", "error" };
-static const char *const field_names[] = { "req_id", "job_id",	 "job_type",	"attempt",
-					   "step",   "provider", "traceparent", "tenant" };
+static const char *const field_names[] = { "req_id",   "job_id",      "job_type", "attempt", "step",
+					   "provider", "traceparent", "tenant",	  "caller" };
 
 #define FIELD_COUNT ARRAY_SIZE(field_names)
 

@@ -28,7 +28,7 @@ bool log_enabled(enum log_level level);
 void log_set_fd_for_test(int fd); /* -1 = stderr again */
 
 /* The thread's context. Known names: req_id, job_id, job_type, attempt, step, provider,
- * traceparent, tenant. NULL value removes. */
+ * traceparent, tenant, caller. NULL value removes. */
 void log_field(const char *name, const char *value);
 void log_field_i64(const char *name, int64_t value);
 void log_clear_fields(void);
