@@ -188,6 +188,13 @@ test_keys(void **state)
 	assert_int_equal(ask_as(api, "X-API-Key: key-a", &answer), 401);
 	answer_release(&answer);
 
+	/* the log names callers, never keys */
+	assert_true(process_wait_log(api->process, "\"caller\":\"ann\"", API_PATIENCE_MS));
+	char *log = process_log(api->process);
+	assert_null(strstr(log, "key-a"));
+	assert_null(strstr(log, "key-new"));
+	mem_free(log);
+
 	/* a broken file changes nothing and is told */
 	keys_write(path, (const struct test_key[]){ { "ann", "key-x", NULL }, { 0 } },
 		   "broken line\n");
