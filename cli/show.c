@@ -20,8 +20,12 @@ show_int(const struct js *object, const char *key, int64_t otherwise)
 {
 	const struct js *value = show_member(object, key);
 
-	if (js_is(value, JS_REAL))
-		return (int64_t)js_number(value);
+	if (js_is(value, JS_REAL)) {
+		double real = js_number(value);
+
+		/* one that no integer can hold is as good as none */
+		return real > -9e18 && real < 9e18 ? (int64_t)real : otherwise;
+	}
 	return js_is(value, JS_INT) ? js_int(value) : otherwise;
 }
 
