@@ -64,7 +64,7 @@ await_job(struct call *call, struct str job_id, struct await *await, struct job 
 
 	if (!shared_is_job_id(job_id) || !str_copy(id, sizeof(id), job_id))
 		return shared_no_job(job_id, err);
-	entered = await->prefer.wait_s > 0 && hub_enter(call->api->hub, id, &waiter);
+	entered = await->prefer.wait_s > 0 && hub_enter(call->api->hub, id, false, &waiter);
 	await->waited = entered || await->prefer.wait_s == 0;
 	ok = await_loop(call, job_id, await, entered ? &waiter : NULL, out, err);
 	if (entered)
@@ -100,41 +100,53 @@ await_answer_record(struct call *call, int status, const struct job *job, struct
 	return true;
 }
 
-static bool
-answer_success(struct call *call, const struct job *job, struct err *err)
+bool
+await_result_json(struct call *call, const struct job *job, struct arena *arena,
+		  struct str *out_json, struct err *err)
 {
-	struct str bytes, json;
+	struct str bytes;
 	struct redis *redis;
 
-	if (!call_redis(call, &redis, err) ||
-	    !queue_result(redis, job, MAX_RESULT_BYTES, &call->arena, &bytes, err) ||
-	    !result_unpack(bytes, &json, err))
+	return call_redis(call, &redis, err) &&
+	       queue_result(redis, job, MAX_RESULT_BYTES, arena, &bytes, err) &&
+	       result_unpack(bytes, out_json, err);
+}
+
+bool
+await_problem(struct call *call, const struct job *job, struct err *out, struct err *err)
+{
+	struct redis *redis;
+
+	*out = ERR_INIT;
+	if (job->status == JOB_CANCELLED)
+		return err_set(out, ERR_CANCELLED, "the job was cancelled"), true;
+	if (job->status == JOB_EXPIRED)
+		return err_set(out, ERR_EXPIRED,
+			       "the job was not started before its time was over"),
+		       true;
+	if (!call_redis(call, &redis, err))
 		return false;
-	reply_json(call, 200);
-	buf_add(&call->body, json.ptr, json.len);
+	queue_last_error(redis, job, out);
+	if (out->code == ERR_NONE)
+		err_set(out, job->error == ERR_NONE ? ERR_INTERNAL : job->error, "the job failed");
 	return true;
 }
 
 bool
 await_answer_result(struct call *call, const struct job *job, struct err *err)
 {
-	struct err last = ERR_INIT;
-	struct redis *redis;
+	struct err problem = ERR_INIT;
+	struct str json;
 
-	if (job->status == JOB_SUCCEEDED)
-		return answer_success(call, job, err);
-	if (job->status == JOB_CANCELLED) {
-		err_set(&last, ERR_CANCELLED, "the job was cancelled");
-	} else if (job->status == JOB_EXPIRED) {
-		err_set(&last, ERR_EXPIRED, "the job was not started before its time was over");
-	} else {
-		if (!call_redis(call, &redis, err))
+	if (job->status == JOB_SUCCEEDED) {
+		if (!await_result_json(call, job, &call->arena, &json, err))
 			return false;
-		queue_last_error(redis, job, &last);
-		if (last.code == ERR_NONE)
-			err_set(&last, job->error == ERR_NONE ? ERR_INTERNAL : job->error,
-				"the job failed");
+		reply_json(call, 200);
+		buf_add(&call->body, json.ptr, json.len);
+		return true;
 	}
-	reply_problem(call, &last, job->id);
+	if (!await_problem(call, job, &problem, err))
+		return false;
+	reply_problem(call, &problem, job->id);
 	return true;
 }

@@ -30,6 +30,12 @@ void await_headers(struct call *call, const struct await *await);
 /* 200 and the record with the text of its last failure. */
 bool await_answer_record(struct call *call, int status, const struct job *job, struct err *err);
 
+/* The result of a succeeded job, a JSON object, in the arena. ERR_GONE when its time is over. */
+bool await_result_json(struct call *call, const struct job *job, struct arena *arena,
+		       struct str *out_json, struct err *err);
+/* How a final job that did not succeed has ended. */
+bool await_problem(struct call *call, const struct job *job, struct err *out, struct err *err);
+
 /* A final job: 200 and its result, or the problem document of how it ended. */
 bool await_answer_result(struct call *call, const struct job *job, struct err *err);
 

@@ -37,6 +37,9 @@ bool jobs_cancel(struct call *call, struct err *err);
 bool jobs_retry(struct call *call, struct err *err);
 bool jobs_delete(struct call *call, struct err *err);
 
+/* stream.c */
+bool jobs_events(struct call *call, struct err *err);
+
 /* queues.c */
 bool queues_list(struct call *call, struct err *err);
 bool queues_get(struct call *call, struct err *err);

@@ -41,13 +41,14 @@ wake_all(struct hub *hub)
 }
 
 static void
-wake_job(struct hub *hub, struct str job_id)
+wake_job(struct hub *hub, const struct event *event)
 {
-	uint64_t hash = str_hash64(job_id, 0);
+	uint64_t hash = str_hash64(event->job_id, 0);
 
 	pthread_mutex_lock(&hub->lock);
 	for (struct hub_waiter *w = hub->waiters; w; w = w->next) {
-		if (w->hash != hash || !str_eq_c(job_id, w->job_id))
+		if (w->hash != hash || !str_eq_c(event->job_id, w->job_id) ||
+		    (event->emitted && !w->emitted))
 			continue;
 		w->woken = true;
 		pthread_cond_signal(&w->cond);
@@ -74,7 +75,7 @@ listen_once(struct hub *hub, struct err *err)
 		if (!redis_wait_message(hub->redis, LISTEN_MS, &got, &channel, &message, err))
 			return false;
 		if (got && event_parse(message, &event))
-			wake_job(hub, event.job_id);
+			wake_job(hub, &event);
 		if (clock_mono_ms() >= recheck_at) {
 			wake_all(hub);
 			recheck_at = clock_mono_ms() + RECHECK_MS;
@@ -160,11 +161,11 @@ hub_stop(struct hub *hub)
 /* ---- waiters ---- */
 
 bool
-hub_enter(struct hub *hub, const char *job_id, struct hub_waiter *waiter)
+hub_enter(struct hub *hub, const char *job_id, bool emitted, struct hub_waiter *waiter)
 {
 	bool room;
 
-	*waiter = (struct hub_waiter){ .hash = str_hash64(str_of(job_id), 0) };
+	*waiter = (struct hub_waiter){ .hash = str_hash64(str_of(job_id), 0), .emitted = emitted };
 	str_copy(waiter->job_id, sizeof(waiter->job_id), str_of(job_id));
 	pthread_mutex_lock(&hub->lock);
 	room = !hub->draining && hub->count < hub->max_waiters;

@@ -22,7 +22,8 @@ struct hub;
 struct hub_waiter {
 	char job_id[JOB_ID_BYTES];
 	uint64_t hash;
-	bool woken; /* under the hub's lock, as the rest */
+	bool emitted; /* wakes also when the job's stream of events has grown */
+	bool woken;   /* under the hub's lock, as the rest */
 	pthread_cond_t cond;
 	struct hub_waiter *next, **link;
 };
@@ -34,9 +35,9 @@ void hub_drain(struct hub *hub);
 /* No waiter may be left. NULL is fine. */
 void hub_stop(struct hub *hub);
 
-/* false: there are max_waiters already, or the hub drains: do not wait. The waiter is the caller's storage, and must
+/* emitted: also events that do not change the record. false: there are max_waiters already, or the hub drains: do not wait. The waiter is the caller's storage, and must
  * leave. */
-bool hub_enter(struct hub *hub, const char *job_id, struct hub_waiter *waiter);
+bool hub_enter(struct hub *hub, const char *job_id, bool emitted, struct hub_waiter *waiter);
 void hub_leave(struct hub *hub, struct hub_waiter *waiter);
 
 enum hub_event {

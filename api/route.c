@@ -33,6 +33,7 @@ const struct route route_table[] = {
 	{ "GET", V1 "/jobs/{id}", jobs_get, OWN_JOB },
 	{ "DELETE", V1 "/jobs/{id}", jobs_delete, OWN_JOB },
 	{ "GET", V1 "/jobs/{id}/result", jobs_result, SCOPE_READ },
+	{ "GET", V1 "/jobs/{id}/events", jobs_events, SCOPE_READ },
 	{ "GET", V1 "/queues", queues_list, SCOPE_READ | ROUTE_OPERATORS },
 	{ "POST", V1 "/queues/{q}:pause", queues_pause, SCOPE_ADMIN | ROUTE_OPERATORS },
 	{ "POST", V1 "/queues/{q}:resume", queues_resume, SCOPE_ADMIN | ROUTE_OPERATORS },

@@ -23,6 +23,8 @@ static const struct field option_rows[] = {
 	      .doc = "ends as `expired` when not started within so many seconds"),
 	FIELD(struct submit_options, max_failures, FIELD_I64, .min = 1, .max = 100,
 	      .doc = "failures after which the job is dead"),
+	FIELD(struct submit_options, stream, FIELD_BOOL,
+	      .doc = "keep the answer's pieces for `/jobs/{id}/events` (queries only)"),
 };
 const struct fields submit_option_fields = FIELDS("submission", option_rows);
 
@@ -202,6 +204,10 @@ submit_begin(struct call *call, const char *type, const void *payload, struct su
 	struct str key;
 
 	submit->type = job_type_find(str_of(type));
+	if (submit->options.stream && strcmp(type, "query") != 0) {
+		err_set(err, ERR_INVALID, "'stream' is an option of queries");
+		return err_at(err, "/stream");
+	}
 	submit->replayed = false;
 	submit->idem_hash[0] = submit->fingerprint[0] = '\0';
 	if (!submit->type || !job_queue_find(str_of(submit->type->queue), 0, &submit->queue))
@@ -246,6 +252,7 @@ fill(const struct call *call, const struct submit *submit, const char *collectio
 		.max_failures =
 			options->max_failures ? options->max_failures : config->max_failures,
 		.max_jobs = always ? INT64_MAX / 2 : config->queue_max_jobs,
+		.stream_ttl_ms = options->stream ? config->stream_ttl_s * 1000 : 0,
 		.max_bytes = always ? INT64_MAX / 2 : config->queue_max_bytes,
 	};
 	if (options->run_at.len)

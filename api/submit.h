@@ -25,6 +25,8 @@
 struct submit_options {
 	struct str run_at;			     /* RFC 3339, "" = none */
 	int64_t delay_s, expires_in_s, max_failures; /* 0 = none, never, the configuration's */
+	bool stream; /* the job streams its text; of queries only. No part of the fingerprint: how a job is followed does
+			not make it another one */
 };
 
 extern const struct fields submit_option_fields;

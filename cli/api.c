@@ -181,6 +181,21 @@ add_header(struct headers *headers, const char *fmt, ...)
 	headers->list[++headers->count] = NULL;
 }
 
+/* A problem document is kept whole, whatever the caller wanted of a success. */
+static bool
+on_stream(void *user, struct str data)
+{
+	struct api *api = user;
+	const struct api_call *call = api->streaming;
+
+	if (api->reply.status < 200 || api->reply.status >= 300) {
+		buf_add(&api->reply.body, data.ptr, data.len);
+		return buf_ok(&api->reply.body);
+	}
+	api->streamed = true;
+	return call->on_data(call->user, data);
+}
+
 static bool
 send_once(struct api *api, const struct api_call *call, struct err *err)
 {
@@ -197,7 +212,10 @@ send_once(struct api *api, const struct api_call *call, struct err *err)
 	buf_add_str(&api->url, call->path);
 	if (!buf_check(&api->url, "the address of a request", err))
 		return false;
-	add_header(&headers, "Accept: application/json");
+	add_header(&headers, "Accept: %s",
+		   call->on_data ? "text/event-stream" : "application/json");
+	if (call->last_event_id && *call->last_event_id)
+		add_header(&headers, "Last-Event-ID: %s", call->last_event_id);
 	if (*api->cli->key)
 		add_header(&headers, "Authorization: Bearer %s", api->cli->key);
 	if (call->body.len > 0)
@@ -218,9 +236,14 @@ send_once(struct api *api, const struct api_call *call, struct err *err)
 				  .body = call->body,
 				  .connect_timeout_ms = connect_ms,
 				  .timeout_ms = timeout_ms + 1000 * call->prefer_wait_s,
+				  .silence_ms = call->silence_ms,
 				  .cancel = &cli_interrupted,
+				  .on_data = call->on_data ? on_stream : NULL,
+				  .user = api,
 				  .max_body_bytes = API_MAX_REPLY_BYTES };
 
+	api->streaming = call;
+	api->streamed = false;
 	if (!http_client_run(api->client, &http, &api->reply, err)) {
 		err->detail = 0;
 		return false;
@@ -285,7 +308,8 @@ api_send(struct api *api, const struct api_call *call, struct err *err)
 
 		int64_t wait = wait_before(&failure, attempt);
 
-		if (!may_repeat(call, &failure) || clock_mono_ms() + wait > give_up) {
+		if (api->streamed || !may_repeat(call, &failure) ||
+		    clock_mono_ms() + wait > give_up) {
 			*err = failure;
 			return false;
 		}

@@ -30,6 +30,8 @@ struct api {
 	struct buf url;
 	int most_ms;	  /* the most that one call may take; 0 = each call's own limit */
 	int64_t retry_ms; /* how long a call may be repeated; 0 = not at all */
+	const struct api_call *streaming; /* the call whose on_data is at work; borrowed */
+	bool streamed;			  /* something has come */
 	/* Optional: told before each wait, for the progress line. */
 	void (*on_retry)(void *user, const struct err *err, int64_t wait_ms);
 	void *user;
@@ -50,6 +52,12 @@ struct api_call {
 	bool repeatable;	     /* a POST that changes nothing the second time */
 	int prefer_wait_s;	     /* 0 = none */
 	int timeout_ms;		     /* 0 = 30 s, and prefer_wait_s more */
+	/* An event stream: gets the body of a 2xx as it comes; false ends the call (ERR_CANCELLED). Once something has come the
+	 * call is not repeated. */
+	bool (*on_data)(void *user, struct str data);
+	void *user;
+	const char *last_event_id; /* "" or NULL = none */
+	int silence_ms;		   /* 0 = as timeout_ms */
 };
 
 /* True for 2xx and 304 (api->reply holds the answer). Otherwise err says it in a sentence; err.detail is

@@ -76,6 +76,7 @@ static const struct option options[] = {
 	FLAG("no-generate", no_generate, .doc = "retrieve only, no answer"),
 	FLAG("explain", explain, .doc = "show all that was retrieved, not only what is cited"),
 	FLAG("rerank", rerank, .doc = "reorder the candidates"),
+	FLAG("stream", stream, .doc = "print the answer while it is written"),
 	WHOLE("timeout", timeout_s, .value = "SECONDS", .min = 1, .max = 86400,
 	      .doc = "how long to wait for the result (default 120)"),
 	TEXT("status", status, .value = "STATUS", .doc = "only jobs of this status"),

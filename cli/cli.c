@@ -28,7 +28,7 @@ const struct command commands[] = {
 	  "makes `work/plan.md`, `ingest work/plan.md` makes `plan.md`. The id stays the same from run to run,\n"
 	  "and files whose content the collection already has are not sent again. Exit code 1 when a file failed.\n" },
 	{ "", "query", "TEXT", 1, 1,
-	  "collection top-k mode filter no-generate explain rerank timeout json", cli_query,
+	  "collection top-k mode filter no-generate explain rerank stream timeout json", cli_query,
 	  "ask a question: answer, sources, timings", NULL },
 	{ "", "watch", "JOB", 1, 1, "json", cli_jobs_watch, "follow a job until it is done (as `jobs watch`)",
 	  "Exit code 0 when it succeeded, 1 when it ended otherwise.\n" },

@@ -44,7 +44,7 @@ struct cli_options {
 	const char *file, *tenant, *scopes, *rate, *expires;
 	int64_t expires_in_days;
 	bool json, quiet, no_color, help, version;
-	bool force, no_wait, no_uri, no_generate, explain, rerank, yes, result;
+	bool force, no_wait, no_uri, no_generate, explain, rerank, stream, yes, result;
 	int64_t resamples, seed;
 	bool keep;
 	/* of dead jobs */

@@ -3,6 +3,7 @@
 
 #include "cli/api.h"
 #include "cli/ask.h"
+#include "cli/ask_stream.h"
 #include "cli/show.h"
 
 #define SNIPPET_LINES 3
@@ -38,14 +39,62 @@ make_body(struct cli *cli, struct buf *body, struct err *err)
 	return buf_check(body, "the question", err);
 }
 
+static void
+print_piece(struct cli *cli, struct str piece)
+{
+	AUTO(buf) struct buf text = BUF_INIT(8 << 20);
+
+	text_add_lines(&text, piece);
+	(void)fputs(text.data, cli->out);
+	(void)fflush(cli->out);
+}
+
+static void
+on_text(void *user, struct str piece)
+{
+	print_piece(user, piece);
+}
+
+static void
+on_reset(void *user, struct str text)
+{
+	struct cli *cli = user;
+
+	(void)fputs("\n\n", cli->out);
+	(void)fflush(cli->out);
+	(void)fputs("ragctl: the answer begins anew\n", cli->err);
+	print_piece(cli, text);
+}
+
+/* With --json nothing but the result is printed. */
+static bool
+is_live(const struct cli *cli)
+{
+	return cli->options.stream && !cli->options.json;
+}
+
+static void
+nothing(void *user, struct str text)
+{
+	(void)user;
+	(void)text;
+}
+
 static bool
 ask_server(struct cli *cli, struct js **out, struct err *err)
 {
+	const struct ask_listener listener = { .on_text = is_live(cli) ? on_text : nothing,
+					       .on_reset = is_live(cli) ? on_reset : nothing,
+					       .user = cli };
 	AUTO(api) struct api api = { .cli = NULL };
 	AUTO(buf) struct buf body = BUF_INIT(1 << 20);
 
-	return make_body(cli, &body, err) && api_open(&api, cli, err) &&
-	       ask_query(&api, cli->options.collection, str_make(body.data, body.len),
+	if (!make_body(cli, &body, err) || !api_open(&api, cli, err))
+		return false;
+	if (cli->options.stream)
+		return ask_stream(&api, cli->options.collection, str_make(body.data, body.len),
+				  cli->options.timeout_s, &listener, out, err);
+	return ask_query(&api, cli->options.collection, str_make(body.data, body.len),
 			 cli->options.timeout_s, out, err);
 }
 
@@ -174,7 +223,9 @@ print_result(struct cli *cli, const struct js *result)
 	const struct js *cited = show_member(result, "citations");
 	const struct js *found = show_member(result, "results");
 
-	if (js_is(answer, JS_STRING)) {
+	if (js_is(answer, JS_STRING) && is_live(cli)) {
+		(void)fputc('\n', cli->out); /* it stands there already */
+	} else if (js_is(answer, JS_STRING)) {
 		text_add_wrapped(&text, js_str(answer), (size_t)cli->world->columns, 0);
 		(void)fputs(text.data, cli->out);
 	}

@@ -231,6 +231,12 @@ set_up(struct http_client *client, struct run *run, struct curl_slist *headers)
 	bad |= curl_easy_setopt(easy, CURLOPT_WRITEDATA, run) != CURLE_OK;
 	bad |= curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, on_header) != CURLE_OK;
 	bad |= curl_easy_setopt(easy, CURLOPT_HEADERDATA, run) != CURLE_OK;
+	if (call->silence_ms > 0) {
+		long seconds = ((long)call->silence_ms + 999) / 1000;
+
+		bad |= curl_easy_setopt(easy, CURLOPT_LOW_SPEED_LIMIT, 1L) != CURLE_OK;
+		bad |= curl_easy_setopt(easy, CURLOPT_LOW_SPEED_TIME, seconds) != CURLE_OK;
+	}
 	if (sends) {
 		bad |= curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE,
 					(curl_off_t)call->body.len) != CURLE_OK;

@@ -34,7 +34,8 @@ struct http_call {
 	const char *const *headers; /* "Name: value", NULL-terminated; may be NULL */
 	struct str body;	    /* borrowed for the call */
 	int connect_timeout_ms;
-	int timeout_ms;		   /* whole call */
+	int timeout_ms; /* whole call */
+	int silence_ms; /* longest time without a byte, in seconds rounded up; 0 = as timeout_ms */
 	const atomic_bool *cancel; /* looked at while waiting; may be NULL -> ERR_CANCELLED */
 	size_t max_body_bytes; /* of the reply: more is ERR_TOO_LARGE; 0 = as http_reply_init says */
 	/* Optional: gets the reply's body as it comes (streams); returning false ends the call as

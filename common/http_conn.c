@@ -8,6 +8,7 @@
  *	BODY	the handler asked for it	body_timeout_ms from then; ERR_REQUEST_TIMEOUT
  *	ANSWER	one sendmsg of head and body	body_timeout_ms without a byte taken, or slower
  *						than SLOWEST_READER on the whole; then closed
+ *	STREAM	an answer in pieces		as ANSWER, for each piece (http_conn_stream.c)
  *	DRAIN	what the handler left unread	DRAIN_MS and DRAIN_MAX_BYTES; then closed
  *	LINGER	after the last answer, when	DRAIN_MS, LINGER_MAX_BYTES; so the client can read the
  *		bytes are left unread		answer before a reset destroys it
@@ -26,6 +27,7 @@
 #include "common/http_conn.h"
 
 #include <poll.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <sys/ioctl.h>
@@ -101,30 +103,45 @@ is_last(const struct http_conn *conn)
 	return age_ms >= TURN_MS && atomic_load(&conn->shared->busy) >= opts->threads;
 }
 
+static bool
+has_body(const struct http_answer *answer)
+{
+	return answer->status >= 200 && answer->status != 204 && answer->status != 304;
+}
+
+bool
+http_conn_head(struct http_conn *conn, const struct http_answer *answer, const char *framing,
+	       struct buf *out)
+{
+	conn->answered = true;
+	conn->close = conn->close || answer->close || is_last(conn);
+	buf_reserve(out, 512);
+	buf_printf(out, "HTTP/1.1 %d %s\r\n", answer->status, http_status_text(answer->status));
+	add_date(out);
+	if (has_body(answer) && answer->content_type)
+		add_field(out, "Content-Type", answer->content_type);
+	buf_add_str(out, framing);
+	add_field(out, "Connection", conn->close ? "close" : "keep-alive");
+	for (size_t i = 0; i < answer->header_count; i++)
+		add_field(out, answer->headers[i].name, answer->headers[i].value);
+	buf_add_str(out, "\r\n");
+	if (buf_ok(out))
+		return true;
+	conn->close = true; /* 24 values of 255 bytes fit: only absurd names get here */
+	return false;
+}
+
 static void
 send_answer(struct http_conn *conn, const struct http_answer *answer)
 {
-	bool has_body = answer->status >= 200 && answer->status != 204 && answer->status != 304;
-	bool send_body = has_body && !str_eq(conn->head.method, STR("HEAD"));
+	bool send_body = has_body(answer) && !str_eq(conn->head.method, STR("HEAD"));
 	AUTO(buf) struct buf head = BUF_INIT(ANSWER_HEAD_MAX);
+	char length[48] = "";
 
-	conn->answered = true;
-	conn->close = conn->close || answer->close || is_last(conn);
-	buf_reserve(&head, 512);
-	buf_printf(&head, "HTTP/1.1 %d %s\r\n", answer->status, http_status_text(answer->status));
-	add_date(&head);
-	if (has_body && answer->content_type)
-		add_field(&head, "Content-Type", answer->content_type);
-	if (has_body)
-		buf_printf(&head, "Content-Length: %zu\r\n", answer->body.len);
-	add_field(&head, "Connection", conn->close ? "close" : "keep-alive");
-	for (size_t i = 0; i < answer->header_count; i++)
-		add_field(&head, answer->headers[i].name, answer->headers[i].value);
-	buf_add_str(&head, "\r\n");
-	if (!buf_ok(&head)) { /* 24 values of 255 bytes fit: only absurd names get here */
-		conn->close = true;
+	if (has_body(answer))
+		(void)snprintf(length, sizeof(length), "Content-Length: %zu\r\n", answer->body.len);
+	if (!http_conn_head(conn, answer, length, &head))
 		return;
-	}
 
 	struct iovec parts[2] = { { .iov_base = head.data, .iov_len = head.len } };
 	size_t count = 1;
@@ -313,6 +330,7 @@ begin_request(struct http_conn *conn)
 	conn->body_deadline_ms = 0;
 	conn->body_done = conn->body_broken = conn->body_kept = false;
 	conn->expect_pending = conn->answered = conn->close = false;
+	conn->stream = STREAM_NONE;
 }
 
 static void
@@ -361,6 +379,8 @@ serve_request(struct http_conn *conn)
 		conn->shared->opts.handler(&request, conn->shared->opts.user);
 	if (!conn->answered)
 		send_problem(conn, 500, ERR_INTERNAL, "the request was not answered");
+	if (conn->stream == STREAM_OPEN) /* no end: the client must be able to tell */
+		conn->close = true;
 	return !conn->close && http_conn_drain(conn);
 }
 

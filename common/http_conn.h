@@ -32,6 +32,9 @@ struct http_shared {
 
 enum body_kind { BODY_NONE, BODY_LENGTH, BODY_CHUNKED };
 
+/* an answer written piece by piece; see http_conn_stream.c */
+enum stream_state { STREAM_NONE, STREAM_OPEN, STREAM_ENDED, STREAM_BROKEN };
+
 /* where a chunked body stands */
 enum chunk_state { CHUNK_SIZE_LINE, CHUNK_DATA, CHUNK_DATA_END, CHUNK_TRAILER, CHUNK_DONE };
 
@@ -62,6 +65,8 @@ struct http_conn {
 	struct str body_text;
 	bool expect_pending; /* the client waits for 100 Continue */
 	bool answered;
+	enum stream_state stream;
+	bool stream_chunked;
 	bool close;
 };
 
@@ -70,6 +75,11 @@ struct http_conn {
  * client is done, the limits of http_server_opts are reached, or the server stops.
  */
 void http_conn_serve(struct http_shared *shared, int fd, const char *remote);
+
+/* Decides about the connection's future (conn->close), marks the request as answered, and builds the head of its answer.
+ * framing: a whole field with its CRLF, or "". false: the head is too large; the connection closes. */
+bool http_conn_head(struct http_conn *conn, const struct http_answer *answer, const char *framing,
+		    struct buf *out);
 
 /* ---- http_conn_io.c: every wait of a connection ---- */
 

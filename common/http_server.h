@@ -112,6 +112,18 @@ void http_answer_header(struct http_answer *answer, const char *name, const char
 /* One write: status line, Date, Content-Length, Connection, the headers, the body (none for HEAD, 204, 304). */
 void http_answer_send(const struct http_request *request, const struct http_answer *answer);
 
+/*
+ * An answer that is written piece by piece (http_conn_stream.c): to HTTP/1.1 in chunks, to HTTP/1.0 until the connection
+ * closes. Of the answer given to begin only status, content_type, headers and close count. A client that takes nothing for
+ * body_timeout_ms, or has gone, makes the write fail; the handler then returns. Without an end (or after a failure) the
+ * connection is closed in a way that an HTTP/1.1 client can tell from an end.
+ */
+/* false: nothing is to be written (the client is gone; HEAD: the headers were all). */
+bool http_stream_begin(const struct http_request *request, const struct http_answer *answer);
+/* Sent at once, before it returns. */
+bool http_stream_write(const struct http_request *request, struct str data);
+bool http_stream_end(const struct http_request *request);
+
 /* True while the peer has not closed, or half closed (for waits). */
 bool http_peer_alive(const struct http_request *request);
 

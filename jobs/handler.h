@@ -35,6 +35,13 @@ struct job_env {
 	struct metric *cache_total;  /* labels cache, result; may be NULL */
 };
 
+enum job_emit {
+	JOB_EMIT_TEXT,	  /* a piece of the answer */
+	JOB_EMIT_SOURCES, /* JSON: what the answer may cite */
+	JOB_EMIT_WARNING, /* JSON: code and detail */
+	JOB_EMIT_ANSWER	  /* the whole answer, final, emitted once at the end; "" = there is none */
+};
+
 struct job_context {
 	const struct job_env *env;
 	const struct job *job;
@@ -44,6 +51,8 @@ struct job_context {
 	/* Progress of the present step; also sets the log field `step`. Lost fence -> ERR_STALE. May be NULL in tests. */
 	bool (*progress)(void *user, const char *stage, int64_t done, int64_t total,
 			 struct err *err);
+	/* Tells those who follow the job. NULL: nobody does. false: ERR_STALE or ERR_CANCELLED, the work ends. */
+	bool (*emit)(void *user, enum job_emit what, struct str data, struct err *err);
 	void *user;
 };
 

@@ -26,6 +26,8 @@
 #define QUERY_RERANK_DEPTH 50	 /* candidates that go to the reranker, at least */
 #define QUERY_ANSWER_VERSION "1" /* part of the cache key: raise when answers change */
 #define QUERY_SCORE_DIGITS 5
+#define QUERY_CHUNK_ID_BYTES (CATALOG_DOC_ID_MAX_BYTES + CATALOG_GEN_BYTES + 32)
+#define QUERY_EVENT_MAX_BYTES ((size_t)1024 * 1024)
 
 struct query {
 	struct job_context *context;
@@ -191,6 +193,128 @@ rerank_candidates(struct query *query, struct err *err)
 	return true;
 }
 
+/* ---- telling those who follow ---- */
+
+static bool
+emit(const struct query *query, enum job_emit what, struct str data, struct err *err)
+{
+	const struct job_context *context = query->context;
+
+	return !context->emit || context->emit(context->user, what, data, err);
+}
+
+static bool
+on_text(void *user, struct str piece, struct err *err)
+{
+	return emit(user, JOB_EMIT_TEXT, piece, err);
+}
+
+static bool
+emit_json(const struct query *query, enum job_emit what, const struct buf *json, struct err *err)
+{
+	return buf_check(json, "an event", err) &&
+	       emit(query, what, str_make(json->data, json->len), err);
+}
+
+static struct str
+chunk_id_of(const struct store_hit *hit, char out[QUERY_CHUNK_ID_BYTES])
+{
+	(void)snprintf(out, QUERY_CHUNK_ID_BYTES, STR_FMT "@" STR_FMT "#%lld",
+		       STR_ARG(hit->document_id), STR_ARG(hit->gen), (long long)hit->ordinal);
+	return str_of(out);
+}
+
+/* What the answer may cite: before its first word, so that a reader can show it meanwhile. */
+static bool
+emit_sources(const struct query *query, struct err *err)
+{
+	AUTO(buf) struct buf json = BUF_INIT(QUERY_EVENT_MAX_BYTES);
+	struct jw w = jw_start(&json);
+	char chunk_id[QUERY_CHUNK_ID_BYTES];
+
+	if (!query->context->emit)
+		return true;
+	jw_obj(&w);
+	jw_karr(&w, "sources");
+	for (size_t i = 0; i < query->count; i++) {
+		const struct candidate *candidate = &query->candidates[i];
+		const struct store_hit *hit = &candidate->hit;
+
+		jw_obj(&w);
+		jw_kint(&w, "n", (int64_t)i + 1);
+		jw_kstr(&w, "document_id", hit->document_id);
+		jw_kstr(&w, "chunk_id", chunk_id_of(hit, chunk_id));
+		jw_kstr(&w, "title", hit->title);
+		jw_kstr(&w, "uri", hit->uri);
+		jw_kstr(&w, "heading", hit->heading);
+		jw_knum(&w, "score", (double)candidate->score, QUERY_SCORE_DIGITS);
+		jw_end(&w);
+	}
+	jw_end(&w);
+	jw_end(&w);
+	return emit_json(query, JOB_EMIT_SOURCES, &json, err);
+}
+
+static void
+write_warning(const struct query *query, struct jw *w)
+{
+	jw_obj(w);
+	jw_kcstr(w, "code", "RERANK_SKIPPED");
+	jw_kcstr(w, "detail", query->rerank_failure.msg);
+	jw_end(w);
+}
+
+static bool
+emit_warning(const struct query *query, struct err *err)
+{
+	AUTO(buf) struct buf json = BUF_INIT(QUERY_EVENT_MAX_BYTES);
+	struct jw w = jw_start(&json);
+
+	if (query->rerank_failure.code == ERR_NONE || !query->context->emit)
+		return true;
+	write_warning(query, &w);
+	return emit_json(query, JOB_EMIT_WARNING, &json, err);
+}
+
+/* What an answer out of the cache cites, without the texts, and the answer. */
+static bool
+emit_cached(const struct query *query, const struct js *root, struct err *err)
+{
+	static const char *const left_out[] = { "text", "start", "end" };
+	AUTO(buf) struct buf json = BUF_INIT(QUERY_EVENT_MAX_BYTES);
+	struct jw w = jw_start(&json);
+	const struct js *cited = js_get(root, "citations");
+	struct str answer = STR("");
+
+	if (!query->context->emit)
+		return true;
+	jw_obj(&w);
+	jw_karr(&w, "sources");
+	for (size_t i = 0; js_is(cited, JS_ARRAY) && i < js_len(cited); i++) {
+		const struct js *one = js_at(cited, i);
+
+		jw_obj(&w);
+		for (const struct js_iter *it = js_first(one); it; it = js_next(one, it)) {
+			bool out = false;
+
+			for (size_t k = 0; k < ARRAY_SIZE(left_out); k++)
+				out |= str_eq_c(js_iter_key(it), left_out[k]);
+			if (out)
+				continue;
+			jw_key(&w, js_iter_key(it).ptr);
+			jw_js(&w, js_iter_value(it));
+		}
+		jw_end(&w);
+	}
+	jw_end(&w);
+	jw_end(&w);
+	(void)js_get_str(root, "answer", &answer);
+	return emit_json(query, JOB_EMIT_SOURCES, &json, err) &&
+	       emit(query, JOB_EMIT_ANSWER, answer, err);
+}
+
+/* ---- the steps, again ---- */
+
 /* Fails only for a cancel or the deadline: without a reranker the fused order stands. */
 static bool
 rerank(struct query *query, struct err *err)
@@ -212,7 +336,7 @@ rerank(struct query *query, struct err *err)
 	}
 	if (query->count > top_k)
 		query->count = top_k;
-	return true;
+	return emit_warning(query, err);
 }
 
 static bool
@@ -226,7 +350,9 @@ generate(struct query *query, struct err *err)
 	const struct generate_request request = { .question = query->payload.query,
 						  .sources = sources,
 						  .count = query->count,
-						  .max_tokens = query->payload.max_tokens };
+						  .max_tokens = query->payload.max_tokens,
+						  .on_text = context->emit ? on_text : NULL,
+						  .user = query };
 	int64_t since_us = clock_mono_us();
 
 	if (!query->payload.generate)
@@ -244,7 +370,7 @@ generate(struct query *query, struct err *err)
 					      .text = candidate->hit.text,
 					      .score = candidate->score };
 	}
-	if (!job_step(context, "generate", 1, err) ||
+	if (!emit_sources(query, err) || !job_step(context, "generate", 1, err) ||
 	    !generator->ops->generate(generator, &call, &request, context->arena, &query->generated,
 				      err))
 		return err_wrap(err, "generate");
@@ -261,15 +387,13 @@ write_hit(const struct query *query, size_t index, bool numbered, struct jw *w)
 {
 	const struct candidate *candidate = &query->candidates[index];
 	const struct store_hit *hit = &candidate->hit;
-	char chunk_id[CATALOG_DOC_ID_MAX_BYTES + CATALOG_GEN_BYTES + 32];
+	char chunk_id[QUERY_CHUNK_ID_BYTES];
 
-	(void)snprintf(chunk_id, sizeof(chunk_id), STR_FMT "@" STR_FMT "#%lld",
-		       STR_ARG(hit->document_id), STR_ARG(hit->gen), (long long)hit->ordinal);
 	jw_obj(w);
 	if (numbered)
 		jw_kint(w, "n", (int64_t)index + 1);
 	jw_kstr(w, "document_id", hit->document_id);
-	jw_kcstr(w, "chunk_id", chunk_id);
+	jw_kstr(w, "chunk_id", chunk_id_of(hit, chunk_id));
 	jw_kstr(w, "title", hit->title);
 	jw_kstr(w, "uri", hit->uri);
 	jw_kstr(w, "heading", hit->heading);
@@ -326,12 +450,8 @@ write_answer(const struct query *query, struct jw *w)
 	else
 		jw_knull(w, "model");
 	jw_karr(w, "warnings");
-	if (query->rerank_failure.code != ERR_NONE) {
-		jw_obj(w);
-		jw_kcstr(w, "code", "RERANK_SKIPPED");
-		jw_kcstr(w, "detail", query->rerank_failure.msg);
-		jw_end(w);
-	}
+	if (query->rerank_failure.code != ERR_NONE)
+		write_warning(query, w);
 	jw_end(w);
 }
 
@@ -350,9 +470,9 @@ write_run(const struct query *query, bool cached, struct jw *w)
 	jw_end(w);
 }
 
-/* The members of a cached answer, as they were written. */
+/* The members of a cached answer, as they were written. *out_hit: there was one. */
 static bool
-answer_from_cache(struct query *query, struct jw *result)
+answer_from_cache(struct query *query, struct jw *result, bool *out_hit, struct err *err)
 {
 	AUTO_PTR(js_free) struct js *root = NULL;
 	AUTO(buf) struct buf member = BUF_INIT(CACHE_MAX_VALUE_BYTES);
@@ -362,14 +482,18 @@ answer_from_cache(struct query *query, struct jw *result)
 	struct str text;
 	bool hit;
 
+	*out_hit = false;
 	if (!env->config->enable_caching)
-		return false;
+		return true;
 	cache_hash(query, hash);
 	hit = cache_get(env->redis, str_of(hash), query->context->arena, &text) &&
 	      js_parse(text, &root, &ignored) && js_is(root, JS_OBJECT);
 	metric_add(env->cache_total, METRIC_VALUES("answer", hit ? "hit" : "miss"), 1);
 	if (!hit)
+		return true;
+	if (!emit_cached(query, root, err))
 		return false;
+	*out_hit = true;
 	for (const struct js_iter *it = js_first(root); it; it = js_next(root, it)) {
 		buf_clear(&member);
 		js_write(js_iter_value(it), &member);
@@ -402,15 +526,21 @@ bool
 handle_query(struct job_context *context, struct str payload, struct jw *result, struct err *err)
 {
 	struct query query = { .context = context, .started_us = clock_mono_us() };
+	bool cached;
 
 	if (!prepare(&query, payload, err))
 		return false;
-	if (answer_from_cache(&query, result)) {
+	if (!answer_from_cache(&query, result, &cached, err))
+		return false;
+	if (cached) {
 		write_run(&query, true, result);
 		return true;
 	}
 	if (!embed_question(&query, err) || !find(&query, err) || !rerank(&query, err) ||
-	    !generate(&query, err) || !job_check(context, err))
+	    !generate(&query, err) ||
+	    !emit(&query, JOB_EMIT_ANSWER, query.payload.generate ? query.cited.text : STR(""),
+		  err) ||
+	    !job_check(context, err))
 		return false;
 	answer_to_cache(&query);
 	write_answer(&query, result);

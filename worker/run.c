@@ -12,13 +12,17 @@
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/result.h"
+#include "worker/emitter.h"
 
 #define RUN_MAX_RESULT_BYTES ((size_t)16 * 1024 * 1024)
 #define RUN_SETTLE_RETRY_MS 250
 
+/* What a handler's callbacks get. */
 struct run_progress {
+	struct run_slot *slot;
 	struct redis *redis;
 	const struct queue_lease *lease;
+	struct emitter *emitter;
 };
 
 static bool
@@ -38,6 +42,34 @@ report_progress(void *user, const char *stage, int64_t done, int64_t total, stru
 	return true;
 }
 
+static bool
+emit(void *user, enum job_emit what, struct str data, struct err *err)
+{
+	struct run_progress *progress = user;
+	struct emitter *emitter = progress->emitter;
+	bool ok = true;
+
+	switch (what) {
+	case JOB_EMIT_TEXT:
+		ok = emitter_text(emitter, data, err);
+		break;
+	case JOB_EMIT_SOURCES:
+		ok = emitter_event(emitter, EMIT_SOURCES, data, err);
+		break;
+	case JOB_EMIT_WARNING:
+		ok = emitter_event(emitter, EMIT_WARNING, data, err);
+		break;
+	case JOB_EMIT_ANSWER:
+		ok = emitter_finish(emitter, data, err);
+		break;
+	}
+	/* seen here before the keeper looks */
+	if (!ok && err->code == ERR_CANCELLED)
+		running_stop(&progress->slot->app->running, progress->slot->index, progress->lease,
+			     STOP_CANCEL);
+	return ok;
+}
+
 static int64_t
 job_timeout_ms(const struct config *config, const struct job *job)
 {
@@ -47,11 +79,11 @@ job_timeout_ms(const struct config *config, const struct job *job)
 
 /* Calls the handler; on success `out` is the result's envelope. */
 static bool
-call_handler(struct run_slot *slot, const struct queue_lease *lease, const struct job *job,
-	     struct str payload, int64_t deadline_mono_ms, struct buf *out, struct err *err)
+call_handler(struct run_progress *progress, const struct job *job, struct str payload,
+	     int64_t deadline_mono_ms, struct buf *out, struct err *err)
 {
 	AUTO(buf) struct buf json = BUF_INIT(RUN_MAX_RESULT_BYTES);
-	struct run_progress progress = { .redis = slot->env.redis, .lease = lease };
+	struct run_slot *slot = progress->slot;
 	struct job_context context = {
 		.env = &slot->env,
 		.job = job,
@@ -59,7 +91,8 @@ call_handler(struct run_slot *slot, const struct queue_lease *lease, const struc
 		.deadline_mono_ms = deadline_mono_ms,
 		.cancel = running_cancel_flag(&slot->app->running, slot->index),
 		.progress = report_progress,
-		.user = &progress,
+		.emit = job->stream_ttl_ms > 0 ? emit : NULL,
+		.user = progress,
 	};
 	job_handler handler = job_handler_find(str_of(job->type));
 	struct jw w = jw_start(&json);
@@ -148,6 +181,10 @@ run_job(struct run_slot *slot, const struct queue_lease *lease, const struct job
 {
 	AUTO(buf) struct buf result = BUF_INIT(RUN_MAX_RESULT_BYTES + 1024);
 	struct worker_app *app = slot->app;
+	AUTO(emitter) struct emitter emitter;
+	struct run_progress progress = {
+		.slot = slot, .redis = slot->env.redis, .lease = lease, .emitter = &emitter
+	};
 	int64_t began_ms = clock_mono_ms();
 	int64_t deadline_ms = began_ms + job_timeout_ms(app->config, job);
 	enum queue_settle_kind kind = SETTLE_SUCCEED;
@@ -160,13 +197,16 @@ run_job(struct run_slot *slot, const struct queue_lease *lease, const struct job
 
 	metric_observe(app->m.wait_seconds, METRIC_VALUES(job->type),
 		       (double)run_waited_ms(job, lease->entry) / 1e3);
+	emitter_init(&emitter, slot->env.redis, lease, app->config->stream_coalesce_ms,
+		     app->config->stream_max_events);
 	running_begin(&app->running, slot->index, lease, deadline_ms);
-	done = call_handler(slot, lease, job, payload, deadline_ms, &result, &failure);
+	done = call_handler(&progress, job, payload, deadline_ms, &result, &failure);
 	log_field("step", NULL);
 	verdict = retry_decide(done ? NULL : &failure, running_reason(&app->running, slot->index),
 			       &kind);
 	fill_settle(app->config, kind, done ? NULL : &failure,
 		    done ? str_make(result.data, result.len) : str_make(NULL, 0), &request);
+	request.stream_whole = emitter.whole;
 	/* The keeper renews until the job is settled. */
 	if (verdict == RETRY_SETTLE && settle(slot, lease, &request, &status)) {
 		outcome = job_status_name(status);

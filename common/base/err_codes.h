@@ -51,6 +51,7 @@
 	X(DRAINING, "DRAINING", 503, 1, 1, "Worker is draining")                                   \
 	/* what we depend on */                                                                    \
 	X(OVERLOADED, "OVERLOADED", 503, 1, 0, "Overloaded")                                       \
+	X(STREAMS_FULL, "TOO_MANY_STREAMS", 503, 1, 0, "Too many requests wait or stream")         \
 	X(REDIS_UNAVAILABLE, "REDIS_UNAVAILABLE", 503, 1, 1, "Queue unavailable")                  \
 	X(REDIS_FULL, "REDIS_FULL", 507, 1, 1, "Queue memory exhausted")                           \
 	X(REDIS_REPLY, "REDIS_REPLY", 500, 1, 0, "Unexpected reply from the queue")                \

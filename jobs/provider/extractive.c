@@ -587,6 +587,12 @@ shorten(struct str text, size_t max, bool *out_cut)
 }
 
 static bool
+tell(const struct generate_request *request, struct str piece, struct err *err)
+{
+	return !request->on_text || request->on_text(request->user, piece, err);
+}
+
+static bool
 write_answer(struct answer *answer, struct generated *out, struct err *err)
 {
 	AUTO(buf) struct buf text = BUF_INIT((size_t)SENTENCES_MAX * 4 * SENTENCE_MAX_BYTES);
@@ -596,6 +602,7 @@ write_answer(struct answer *answer, struct generated *out, struct err *err)
 		const struct unit *unit = answer->picked[i];
 		const struct source *source = &answer->request->sources[unit->source];
 		bool cut = false;
+		size_t from = text.len;
 		struct str quote = shorten(str_sub(source->text, unit->start, unit->follow_end),
 					   answer->budget_bytes, &cut);
 
@@ -603,6 +610,8 @@ write_answer(struct answer *answer, struct generated *out, struct err *err)
 			buf_add_char(&text, ' ');
 		write_quote(&text, quote);
 		buf_printf(&text, "%s [%d]", cut ? " ..." : "", source->n);
+		if (!tell(answer->request, str_make(text.data + from, text.len - from), err))
+			return false;
 	}
 	if (!buf_check(&text, "the answer", err))
 		return false;
@@ -642,6 +651,8 @@ extractive_generate(struct generator *generator, const struct provider_call *cal
 	if (fits(&answer))
 		pick(&answer);
 	if (answer.picked_count == 0) {
+		if (!tell(request, STR(REFUSAL), err))
+			return false;
 		*out = (struct generated){ .text = STR(REFUSAL), .refused = true, .model = MODEL };
 		return true;
 	}

@@ -76,11 +76,18 @@ struct source {
 	float score; /* 0..1 after fusion or reranking */
 };
 
+/*
+ * on_text gets the answer in pieces as they are decided; together they are generated.text, byte for byte. A piece may be
+ * half a character. An empty piece only says that time has passed: call it while waiting for the next one. false (with
+ * *err): stop, and fail with it.
+ */
 struct generate_request {
 	struct str question;
 	const struct source *sources;
 	size_t count;
 	int64_t max_tokens;
+	bool (*on_text)(void *user, struct str piece, struct err *err); /* NULL: nobody follows */
+	void *user;
 };
 
 struct generated {

@@ -1,4 +1,4 @@
-/* What every embedder and reranker must do; runs over each row of their registries. */
+/* What every embedder, reranker and generator must do; runs over each row of their registries. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -277,6 +277,86 @@ reranker_stops_when_told(void **state)
 	assert_int_equal(err.code, ERR_DEADLINE);
 }
 
+/* ---- generators ---- */
+
+static const struct generator_ops *generator_row;
+static struct generator *generator;
+
+static int
+open_generator(void **state)
+{
+	(void)state;
+	config.generator = GENERATOR_AUTO;
+	MUST(generator_row->open(&config, &generator, e));
+	return 0;
+}
+
+static int
+close_generator(void **state)
+{
+	(void)state;
+	generator->ops->close(generator);
+	return 0;
+}
+
+struct pieces {
+	struct buf text;
+	size_t count, stop_at; /* 0 = never */
+};
+
+static bool
+add_piece(void *user, struct str piece, struct err *err)
+{
+	struct pieces *pieces = user;
+
+	buf_add(&pieces->text, piece.ptr, piece.len);
+	return ++pieces->count != pieces->stop_at || err_set(err, ERR_STALE, "enough");
+}
+
+/* The pieces are the answer, byte for byte, a refusal too; who listens can end it. */
+static void
+pieces_are_the_answer(void **state)
+{
+	static const char *const questions[] = { "Which plate is under the engine?",
+						 "Who wrote the sonnet about winter?" };
+	const struct source sources[] = {
+		{ .n = 1,
+		  .document_id = STR("a"),
+		  .title = STR("Engine"),
+		  .text = STR("The plate under the engine is of steel. It is held by six bolts."),
+		  .score = 0.9F },
+		{ .n = 2,
+		  .document_id = STR("b"),
+		  .title = STR("Plates"),
+		  .text = STR("Each engine has one plate under it, and a second one above."),
+		  .score = 0.8F },
+	};
+	AUTO(arena) struct arena arena;
+
+	(void)state;
+	arena_init(&arena, (size_t)64 * 1024 * 1024);
+	for (size_t i = 0; i < ARRAY_SIZE(questions); i++) {
+		struct pieces pieces = { .text = BUF_INIT((size_t)1024 * 1024) };
+		struct generate_request request = { .question = str_of(questions[i]),
+						    .sources = sources,
+						    .count = ARRAY_SIZE(sources),
+						    .on_text = add_piece,
+						    .user = &pieces };
+		struct generated out = { 0 };
+		struct err err = ERR_INIT;
+
+		MUST(generator->ops->generate(generator, &no_limit, &request, &arena, &out, e));
+		assert_true(out.text.len > 0);
+		assert_true(str_eq_c(out.text, pieces.text.data));
+		assert_int_equal(out.refused, i == 1);
+		pieces.stop_at = pieces.count + 1;
+		assert_false(generator->ops->generate(generator, &no_limit, &request, &arena, &out,
+						      &err));
+		assert_int_equal(err.code, ERR_STALE);
+		buf_release(&pieces.text);
+	}
+}
+
 /* ---- choosing ---- */
 
 static void
@@ -327,6 +407,7 @@ main(void)
 		cmocka_unit_test(long_question_and_passage),
 		cmocka_unit_test(reranker_stops_when_told),
 	};
+	const struct CMUnitTest generator_tests[] = { cmocka_unit_test(pieces_are_the_answer) };
 	const struct CMUnitTest choice_tests[] = { cmocka_unit_test(configuration_chooses) };
 	int failed = 0;
 
@@ -339,6 +420,11 @@ main(void)
 		reranker_row = reranker_registry[i];
 		failed += cmocka_run_group_tests_name(reranker_row->name, reranker_tests,
 						      open_reranker, close_reranker);
+	}
+	for (size_t i = 0; generator_registry[i]; i++) {
+		generator_row = generator_registry[i];
+		failed += cmocka_run_group_tests_name(generator_row->name, generator_tests,
+						      open_generator, close_generator);
 	}
 	return failed + cmocka_run_group_tests_name("choice", choice_tests, NULL, NULL);
 }

@@ -72,6 +72,14 @@ static const struct source manual[] = {
 		  "in a table. VACUUM reclaims storage occupied by dead tuples.") },
 };
 
+static bool
+add_piece(void *user, struct str piece, struct err *err)
+{
+	(void)err;
+	buf_add(user, piece.ptr, piece.len);
+	return true;
+}
+
 static struct generated
 answer(const char *question, const struct source *sources, size_t count, int64_t max_tokens)
 {
@@ -80,11 +88,21 @@ answer(const char *question, const struct source *sources, size_t count, int64_t
 						  .sources = sources,
 						  .count = count,
 						  .max_tokens = max_tokens };
-	struct generated out = { 0 };
+	struct generate_request followed = request;
+	struct generated out = { 0 }, again = { 0 };
 	struct err err = ERR_INIT;
 
 	if (!generator->ops->generate(generator, &call, &request, &arena, &out, &err))
 		fail_msg("%s", err.msg);
+	/* whatever the question and the sources: the pieces are the answer, whether or not anybody listens */
+	AUTO(buf) struct buf pieces = BUF_INIT(1 << 20);
+
+	followed.on_text = add_piece;
+	followed.user = &pieces;
+	if (!generator->ops->generate(generator, &call, &followed, &arena, &again, &err))
+		fail_msg("%s", err.msg);
+	assert_true(str_eq(again.text, out.text));
+	assert_true(str_eq_c(out.text, pieces.data));
 	assert_string_equal(out.model, "extractive");
 	assert_true(str_utf8_valid(out.text, NULL));
 	return out;
@@ -260,7 +278,9 @@ stops_when_told(void **state)
 	atomic_bool cancel = true;
 	const struct provider_call cancelled = { .cancel = &cancel };
 	const struct provider_call late = { .deadline_mono_ms = 1 };
-	const struct generate_request request = { STR("What is VACUUM?"), manual, 3, 0 };
+	const struct generate_request request = { .question = STR("What is VACUUM?"),
+						  .sources = manual,
+						  .count = 3 };
 	struct generated out = { 0 };
 	struct err err = ERR_INIT;
 
