@@ -252,6 +252,7 @@ fake_take(struct redis *redis, const char *queue_name, struct arena *arena, stru
 	struct queue_entry entry;
 	struct queue_ref queue;
 
+	out->whole = false;
 	assert_true(job_queue_find(str_of(queue_name), 0, &queue));
 	MUST(queue_ensure_group(redis, queue, e));
 	while (result != QUEUE_STARTED) {
@@ -286,10 +287,24 @@ fake_settle(struct redis *redis, const struct fake_job *job, enum queue_settle_k
 		.result_ttl_ms = 600000,
 		.done_max_age_ms = 600000,
 		.dead_max_age_ms = 600000,
+		.stream_whole = job->whole,
 	};
 	enum job_status status;
 
 	MUST(queue_settle(redis, &job->lease, &settle, &status, e));
+}
+
+void
+fake_emit(struct redis *redis, const struct fake_job *job, int64_t n, const char *text,
+	  const char *snapshot)
+{
+	const struct queue_emit emit = {
+		.n = n, .kind = EMIT_TOKEN, .data = str_of(text), .snapshot = str_of(snapshot)
+	};
+	enum queue_emitted emitted = QUEUE_EMIT_NONE;
+
+	MUST(queue_emit(redis, &job->lease, &emit, &emitted, e));
+	assert_int_equal(emitted, QUEUE_EMITTED);
 }
 
 void

@@ -11,6 +11,7 @@
 #include "common/http_client.h"
 #include "common/json.h"
 #include "common/queue.h"
+#include "common/queue_stream.h"
 #include "common/redis.h"
 #include "tests/support/process.h"
 
@@ -73,11 +74,15 @@ struct fake_job {
 	struct queue_lease lease;
 	struct job job;
 	struct str payload; /* arena */
+	bool whole;	    /* its tokens add up to its answer: for fake_succeed */
 };
 
 /* Waits for a job of this queue and starts it. */
 void fake_take(struct redis *redis, const char *queue, struct arena *arena, struct fake_job *out);
 /* Settles: a result (JSON object), or a failure for good. */
+/* Emits as worker/emitter.c does; n counts from 1. */
+void fake_emit(struct redis *redis, const struct fake_job *job, int64_t n, const char *text,
+	       const char *snapshot);
 void fake_succeed(struct redis *redis, const struct fake_job *job, const char *result_json);
 void fake_fail(struct redis *redis, const struct fake_job *job, enum err_code code,
 	       const char *msg);

@@ -170,6 +170,47 @@ raw_read(struct raw_http *raw, bool has_body, struct raw_reply *reply)
 	assert_true(raw_try_read(raw, has_body, reply));
 }
 
+static void
+drop(struct raw_http *raw, size_t len)
+{
+	memmove(raw->in.data, raw->in.data + len, raw->in.len - len);
+	buf_truncate(&raw->in, raw->in.len - len);
+}
+
+enum raw_chunk
+raw_read_chunk(struct raw_http *raw, struct buf *out)
+{
+	size_t end = 0, size = 0;
+
+	while (!str_find(str_make(raw->in.data, raw->in.len), STR("\r\n"), &end))
+		if (!receive(raw))
+			return RAW_CHUNK_CUT;
+	assert_in_range(end, 1, 8);
+	for (size_t i = 0; i < end; i++) {
+		const char *digit = strchr("0123456789abcdef", raw->in.data[i]);
+
+		assert_non_null(digit);
+		size = size * 16 + (size_t)(digit - "0123456789abcdef");
+	}
+	while (raw->in.len < end + 2 + size + 2)
+		if (!receive(raw))
+			return RAW_CHUNK_CUT;
+	buf_add(out, raw->in.data + end + 2, size);
+	assert_memory_equal(raw->in.data + end + 2 + size, "\r\n", 2);
+	drop(raw, end + 2 + size + 2);
+	return size > 0 ? RAW_CHUNK_DATA : RAW_CHUNK_LAST;
+}
+
+bool
+raw_read_some(struct raw_http *raw, struct buf *out)
+{
+	if (raw->in.len == 0 && !receive(raw))
+		return false;
+	buf_add(out, raw->in.data, raw->in.len);
+	drop(raw, raw->in.len);
+	return true;
+}
+
 void
 raw_reply_release(struct raw_reply *reply)
 {

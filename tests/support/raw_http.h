@@ -35,6 +35,15 @@ bool raw_try_send(struct raw_http *raw, const void *ptr,
 void raw_read(struct raw_http *raw, bool has_body, struct raw_reply *reply);
 /* The same, but false when the connection ends before an answer began. */
 bool raw_try_read(struct raw_http *raw, bool has_body, struct raw_reply *reply);
+/* The next piece of a body in chunks (appended to out), after raw_read. */
+enum raw_chunk {
+	RAW_CHUNK_DATA,
+	RAW_CHUNK_LAST, /* the body has ended */
+	RAW_CHUNK_CUT	/* the connection ended before it did */
+};
+enum raw_chunk raw_read_chunk(struct raw_http *raw, struct buf *out);
+/* What is there of a body without framing; false at its end. */
+bool raw_read_some(struct raw_http *raw, struct buf *out);
 void raw_reply_release(struct raw_reply *reply);
 bool raw_header(const struct raw_reply *reply, const char *name, struct str *out);
 bool raw_header_is(const struct raw_reply *reply, const char *name, const char *value);
