@@ -128,7 +128,7 @@ read_json(struct call *call, struct document_body *body, struct submit_options *
 	AUTO_PTR(js_free) struct js *root = NULL;
 
 	if (!call_check_params(call, known, err) || !call_json(call, &root, err) ||
-	    !submit_options_from_json(call, &root, options, err) ||
+	    !submit_options_from_json(call, &submit_option_fields, &root, options, err) ||
 	    !fields_from_json(&document_body_fields, root, body, &call->arena, err))
 		return false;
 	if (!check_text_type(body, err))

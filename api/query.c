@@ -57,7 +57,8 @@ query_post(struct call *call, struct err *err)
 
 	query_payload_init(&payload, call->api->config);
 	if (!call_check_params(call, known, err) || !call_json(call, &root, err) ||
-	    !submit_options_from_json(call, &root, &submit.options, err) ||
+	    !submit_options_from_json(call, &submit_query_option_fields, &root, &submit.options,
+				      err) ||
 	    !fields_from_json(&query_payload_fields, root, &payload, &call->arena, err) ||
 	    !filter_parse(payload.filter, &call->arena, &filter, err))
 		return false;

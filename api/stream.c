@@ -422,6 +422,7 @@ stream_submitted(struct call *call, const struct submit *submit, struct stream_p
 	stream.by_version = job.stream_ttl_ms == 0;
 	start_answer(call);
 	http_answer_header(&call->answer, "Location", "/api/v1/jobs/%s", job.id);
+	http_answer_header(&call->answer, "Vary", "Accept");
 	if (submit->replayed)
 		http_answer_header(&call->answer, "Idempotent-Replayed", "true");
 	sse_add_retry(&stream.out, RETRY_MS);

@@ -23,10 +23,14 @@ static const struct field option_rows[] = {
 	      .doc = "ends as `expired` when not started within so many seconds"),
 	FIELD(struct submit_options, max_failures, FIELD_I64, .min = 1, .max = 100,
 	      .doc = "failures after which the job is dead"),
+	/* of queries only, the last one */
 	FIELD(struct submit_options, stream, FIELD_BOOL,
-	      .doc = "keep the answer's pieces for `/jobs/{id}/events` (queries only)"),
+	      .doc = "keep the answer's pieces for `/jobs/{id}/events`"),
 };
-const struct fields submit_option_fields = FIELDS("submission", option_rows);
+const struct fields submit_option_fields = { .kind = "submission",
+					     .rows = option_rows,
+					     .count = ARRAY_SIZE(option_rows) - 1 };
+const struct fields submit_query_option_fields = FIELDS("submission", option_rows);
 
 static bool
 check_options(const struct submit_options *options, struct err *err)
@@ -58,17 +62,18 @@ submit_options_from_params(struct call *call, struct submit_options *out, struct
 }
 
 static bool
-is_option(struct str key)
+is_option(const struct fields *table, struct str key)
 {
-	for (size_t i = 0; i < ARRAY_SIZE(option_rows); i++)
-		if (str_eq_c(key, option_rows[i].name))
+	for (size_t i = 0; i < table->count; i++)
+		if (str_eq_c(key, table->rows[i].name))
 			return true;
 	return false;
 }
 
 /* The members of root that are options, or those that are not, as a tree of their own. */
 static bool
-part_of(const struct js *root, bool options, size_t max_bytes, struct js **out, struct err *err)
+part_of(const struct js *root, const struct fields *table, bool options, size_t max_bytes,
+	struct js **out, struct err *err)
 {
 	AUTO(buf) struct buf text = BUF_INIT(max_bytes);
 	AUTO(buf) struct buf value = BUF_INIT(max_bytes);
@@ -76,7 +81,7 @@ part_of(const struct js *root, bool options, size_t max_bytes, struct js **out, 
 
 	jw_obj(&w);
 	for (const struct js_iter *it = js_first(root); it; it = js_next(root, it)) {
-		if (is_option(js_iter_key(it)) != options)
+		if (is_option(table, js_iter_key(it)) != options)
 			continue;
 		buf_clear(&value);
 		js_write(js_iter_value(it), &value);
@@ -91,8 +96,8 @@ part_of(const struct js *root, bool options, size_t max_bytes, struct js **out, 
 }
 
 bool
-submit_options_from_json(struct call *call, struct js **root, struct submit_options *out,
-			 struct err *err)
+submit_options_from_json(struct call *call, const struct fields *table, struct js **root,
+			 struct submit_options *out, struct err *err)
 {
 	/* a text can grow when it is written again: escapes */
 	size_t max_bytes = (size_t)call->api->config->max_body_bytes * 6 + 1024;
@@ -102,12 +107,12 @@ submit_options_from_json(struct call *call, struct js **root, struct submit_opti
 
 	*out = (struct submit_options){ 0 };
 	for (const struct js_iter *it = js_first(*root); it && !any; it = js_next(*root, it))
-		any = is_option(js_iter_key(it));
+		any = is_option(table, js_iter_key(it));
 	if (!any)
 		return true;
-	if (!part_of(*root, true, max_bytes, &options, err) ||
-	    !fields_from_json(&submit_option_fields, options, out, &call->arena, err) ||
-	    !check_options(out, err) || !part_of(*root, false, max_bytes, &rest, err))
+	if (!part_of(*root, table, true, max_bytes, &options, err) ||
+	    !fields_from_json(table, options, out, &call->arena, err) || !check_options(out, err) ||
+	    !part_of(*root, table, false, max_bytes, &rest, err))
 		return false;
 	js_free(*root);
 	*root = rest;
@@ -204,10 +209,6 @@ submit_begin(struct call *call, const char *type, const void *payload, struct su
 	struct str key;
 
 	submit->type = job_type_find(str_of(type));
-	if (submit->options.stream && strcmp(type, "query") != 0) {
-		err_set(err, ERR_INVALID, "'stream' is an option of queries");
-		return err_at(err, "/stream");
-	}
 	submit->replayed = false;
 	submit->idem_hash[0] = submit->fingerprint[0] = '\0';
 	if (!submit->type || !job_queue_find(str_of(submit->type->queue), 0, &submit->queue))

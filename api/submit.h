@@ -30,13 +30,14 @@ struct submit_options {
 };
 
 extern const struct fields submit_option_fields;
+extern const struct fields submit_query_option_fields; /* those, and `stream` */
 
 /* Names of the options, for call_check_params: put them into the list of known parameters. */
 #define SUBMIT_PARAMS "run_at", "delay_s", "expires_in_s", "max_failures"
 bool submit_options_from_params(struct call *call, struct submit_options *out, struct err *err);
 /* Takes the options out of the body's object: *root is replaced by one without them. */
-bool submit_options_from_json(struct call *call, struct js **root, struct submit_options *out,
-			      struct err *err);
+bool submit_options_from_json(struct call *call, const struct fields *table, struct js **root,
+			      struct submit_options *out, struct err *err);
 
 struct submit {
 	const struct job_type *type;

@@ -208,6 +208,10 @@ def walk_query(walk):
                  {"mode": "lexical", "top_k": 1, "max_tokens": 16}, {"mode": "dense", "query": "Who wrote Faust?"}):
         walk.ask("query", 200, headers=wait, body={**BODIES["query"], **more})
     walk.ask("query", 202, headers={"Prefer": "respond-async", "Idempotency-Key": "walk-3"})
+    walk.ask("query", 202, body={**BODIES["query"], "stream": True})
+    followed = walk.ask("query", 200, headers={"Accept": "text/event-stream"})
+    if not followed.headers["content-type"].startswith("text/event-stream") or b"event: done" not in followed.body:
+        walk.faults.append(f"query: an event stream without its end: {followed.body[-300:]!r}")
 
 
 def walk_jobs(walk):
@@ -215,6 +219,9 @@ def walk_jobs(walk):
     walk.ask("getJobResult", 200, values={"id": done}, headers={"Prefer": "wait=30"})
     record = walk.ask("getJob", 200, values={"id": done})
     walk.ask("getJob", 304, values={"id": done}, headers={"If-None-Match": record.headers["etag"]})
+    walk.ask("getJobEvents", 200, values={"id": done})
+    walk.ask("getJobEvents", 400, values={"id": done}, query="after=nonsense")
+    walk.ask("getJobEvents", 204, values={"id": done}, query=f"after={json.loads(record.body)['version']}")
     walk.ask("cancelJob", 409, values={"id": done})
     walk.ask("retryJob", 409, values={"id": done})
     later = walk.job("query", body={**BODIES["query"], "run_at": "2999-01-01T00:00:00Z"})
@@ -227,7 +234,7 @@ def walk_jobs(walk):
     tag = walk.ask("getJob", 200, values={"id": later}).headers["etag"]
     walk.ask("deleteJob", 204, values={"id": later}, headers={"If-Match": tag})
     foreign = walk.job("submitDocument")
-    for name in ("getJob", "getJobResult", "cancelJob", "retryJob", "deleteJob"):
+    for name in ("getJob", "getJobResult", "getJobEvents", "cancelJob", "retryJob", "deleteJob"):
         walk.ask(name, 404, values={"id": foreign}, key="stranger")
     walk.ask("listJobs", 200, query="queue=ingest&type=ingest&collection=default&status=succeeded&page_size=2")
     for number in range(2):  # whose markup holds no text

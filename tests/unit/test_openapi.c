@@ -408,8 +408,8 @@ test_bodies(void **state)
 		     (const struct fields *const[]){ &document_body_fields, &submit_option_fields,
 						     NULL });
 	compare_body(c, "QueryBody",
-		     (const struct fields *const[]){ &query_payload_fields, &submit_option_fields,
-						     NULL });
+		     (const struct fields *const[]){ &query_payload_fields,
+						     &submit_query_option_fields, NULL });
 	assert_int_equal(c->differences, 0);
 }
 
