@@ -44,7 +44,7 @@ print_piece(struct cli *cli, struct str piece)
 {
 	AUTO(buf) struct buf text = BUF_INIT(8 << 20);
 
-	text_add_lines(&text, piece);
+	text_add_piece(&text, piece);
 	(void)fputs(text.data, cli->out);
 	(void)fflush(cli->out);
 }

@@ -114,6 +114,23 @@ text_add_lines(struct buf *out, struct str text)
 	add_clean(out, str_trim(text), true);
 }
 
+void
+text_add_piece(struct buf *out, struct str text)
+{
+	for (size_t at = 0; at < text.len;) {
+		uint32_t cp = 0;
+		char bytes[4];
+
+		at += str_utf8_next(text, at, &cp);
+		if (cp == '\n')
+			buf_add_char(out, '\n');
+		else if (is_blank(cp))
+			buf_add_char(out, ' ');
+		else if (!is_direction(cp))
+			buf_add(out, bytes, str_utf8_put(bytes, cp));
+	}
+}
+
 static void
 add_blanks(struct buf *out, size_t count)
 {

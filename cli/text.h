@@ -22,6 +22,8 @@ size_t text_columns(struct str text);
 void text_add_line(struct buf *out, struct str text);
 /* The same, but lines stay lines. */
 void text_add_lines(struct buf *out, struct str text);
+/* A piece of a text that goes on: harmless too, but every blank and line end stays. */
+void text_add_piece(struct buf *out, struct str text);
 
 /* Appends a line cut to at most `columns`, with "…" at the end where something is missing, and padded
  * with blanks to `columns` when pad is set. */

@@ -89,6 +89,7 @@ pipeline_run(struct pipeline *pipeline, const char *type, const char *job_id, in
 		.deadline_mono_ms = pipeline->deadline_mono_ms,
 		.cancel = pipeline->cancel,
 		.progress = pipeline->progress,
+		.emit = pipeline->emit,
 		.user = pipeline->user,
 	};
 	struct jw w;

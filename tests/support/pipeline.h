@@ -27,6 +27,7 @@ struct pipeline {
 	int64_t deadline_mono_ms;
 	bool (*progress)(void *user, const char *stage, int64_t done, int64_t total,
 			 struct err *err);
+	bool (*emit)(void *user, enum job_emit what, struct str data, struct err *err);
 	void *user;
 };
 

@@ -17,7 +17,16 @@
 #include "common/base/clock.h"
 
 void
-raw_open(struct raw_http *raw, int port)
+raw_close(struct raw_http *raw)
+{
+	if (raw->fd >= 0)
+		close(raw->fd);
+	raw->fd = -1;
+	buf_release(&raw->in);
+}
+
+bool
+raw_try_open(struct raw_http *raw, int port)
 {
 	struct sockaddr_in to = { .sin_family = AF_INET,
 				  .sin_port = htons((uint16_t)port),
@@ -27,17 +36,18 @@ raw_open(struct raw_http *raw, int port)
 	*raw = (struct raw_http){ .fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0) };
 	buf_init(&raw->in, (size_t)64 * 1024 * 1024);
 	assert_true(raw->fd >= 0);
-	assert_int_equal(connect(raw->fd, (struct sockaddr *)&to, sizeof(to)), 0);
+	if (connect(raw->fd, (struct sockaddr *)&to, sizeof(to)) != 0) {
+		raw_close(raw);
+		return false;
+	}
 	setsockopt(raw->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+	return true;
 }
 
 void
-raw_close(struct raw_http *raw)
+raw_open(struct raw_http *raw, int port)
 {
-	if (raw->fd >= 0)
-		close(raw->fd);
-	raw->fd = -1;
-	buf_release(&raw->in);
+	assert_true(raw_try_open(raw, port));
 }
 
 bool

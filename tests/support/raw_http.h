@@ -26,6 +26,7 @@ struct raw_reply {
 };
 
 void raw_open(struct raw_http *raw, int port);
+bool raw_try_open(struct raw_http *raw, int port); /* false: nobody listens */
 void raw_close(struct raw_http *raw);
 void raw_send(struct raw_http *raw, const char *text); /* a peer that has closed is no failure */
 bool raw_try_send(struct raw_http *raw, const void *ptr,

@@ -72,7 +72,8 @@ sse_client_open(struct sse_client *client, int port, const char *method, const c
 		buf_printf(&request, "Content-Type: application/json\r\nContent-Length: %zu\r\n",
 			   strlen(body));
 	buf_printf(&request, "\r\n%s", body ? body : "");
-	raw_open(&client->raw, port);
+	if (!raw_try_open(&client->raw, port))
+		return 0;
 	client->open = true;
 	raw_send(&client->raw, request.data);
 	if (!raw_try_read(&client->raw, true, &client->head)) {

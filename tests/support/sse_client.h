@@ -41,7 +41,7 @@ struct sse_client {
 void sse_client_init(struct sse_client *client);
 void sse_client_release(struct sse_client *client);
 
-/* Opens a connection and reads the head of the answer; its status. header and body may be NULL. With an id to resume
+/* Opens a connection and reads the head of the answer; its status, 0 when nobody is there. header and body may be NULL. With an id to resume
  * from, Last-Event-ID is sent. */
 int sse_client_open(struct sse_client *client, int port, const char *method, const char *path,
 		    const char *header, const char *body);
