@@ -160,6 +160,37 @@ ingests_and_answers(void **state)
 	check_has(f->out, "Retrieved\n[1] ");
 }
 
+/* The answer as it is written, by the real worker: the same as of the whole one, fresh and out of the cache. */
+static void
+follows_an_answer(void **state)
+{
+	struct fixture *f = *state;
+
+	put("whale.txt", "The blue whale weighs up to 190 tonnes. It eats krill.\n");
+	run(f, CLI_OK, "ingest", "whale.txt", NULL);
+	for (int i = 0; i < 2; i++) {
+		AUTO_PTR(js_free) struct js *result = NULL;
+		struct err err = ERR_INIT;
+		char *streamed;
+		struct str answer;
+
+		run(f, CLI_OK, "query", "--stream",
+		    "how many tonnes does the blue whale weigh at most?", NULL);
+		check_has(f->out, "\n\nSources\n[1] ");
+		check_has(f->out, i == 0 ? ", extractive" : "from the cache");
+		streamed = mem_strdup(f->out);
+		run(f, CLI_OK, "query", "--stream", "--json",
+		    "how many tonnes does the blue whale weigh at most?", NULL);
+		assert_true(js_parse(str_of(f->out), &result, &err));
+		assert_true(js_get_str(result, "answer", &answer));
+		assert_true(str_eq(answer, str_sub(str_of(streamed), 0, answer.len)));
+		assert_non_null(strstr(answer.ptr, "190 tonnes"));
+		mem_free(streamed);
+	}
+	run(f, CLI_OK, "query", "--stream", "zebra", "--no-generate", "-k", "1", NULL);
+	check_has(f->out, "Retrieved\n[1] ");
+}
+
 static void
 shows_and_changes(void **state)
 {
@@ -367,6 +398,7 @@ main(void)
 		cmocka_unit_test(ingests_and_answers),	 cmocka_unit_test(shows_and_changes),
 		cmocka_unit_test(watches_jobs),		 cmocka_unit_test(evaluates),
 		cmocka_unit_test(looks_after_dead_jobs), cmocka_unit_test(shows_the_live_view),
+		cmocka_unit_test(follows_an_answer),
 	};
 
 	return cmocka_run_group_tests(tests, group_setup, group_teardown);
