@@ -55,6 +55,128 @@ observe(struct query *query, const char *step, int64_t since_us, int64_t *out_us
 		       (double)*out_us / 1e6);
 }
 
+/* ---- telling those who follow ---- */
+
+static bool
+emit(const struct query *query, enum job_emit what, struct str data, struct err *err)
+{
+	const struct job_context *context = query->context;
+
+	return !context->emit || context->emit(context->user, what, data, err);
+}
+
+static bool
+on_text(void *user, struct str piece, struct err *err)
+{
+	return emit(user, JOB_EMIT_TEXT, piece, err);
+}
+
+static bool
+emit_json(const struct query *query, enum job_emit what, const struct buf *json, struct err *err)
+{
+	return buf_check(json, "an event", err) &&
+	       emit(query, what, str_make(json->data, json->len), err);
+}
+
+static struct str
+chunk_id_of(const struct store_hit *hit, char out[QUERY_CHUNK_ID_BYTES])
+{
+	(void)snprintf(out, QUERY_CHUNK_ID_BYTES, STR_FMT "@" STR_FMT "#%lld",
+		       STR_ARG(hit->document_id), STR_ARG(hit->gen), (long long)hit->ordinal);
+	return str_of(out);
+}
+
+/* What the answer may cite: before its first word, so that a reader can show it meanwhile. */
+static bool
+emit_sources(const struct query *query, struct err *err)
+{
+	AUTO(buf) struct buf json = BUF_INIT(QUERY_EVENT_MAX_BYTES);
+	struct jw w = jw_start(&json);
+	char chunk_id[QUERY_CHUNK_ID_BYTES];
+
+	if (!query->context->emit)
+		return true;
+	jw_obj(&w);
+	jw_karr(&w, "sources");
+	for (size_t i = 0; i < query->count; i++) {
+		const struct candidate *candidate = &query->candidates[i];
+		const struct store_hit *hit = &candidate->hit;
+
+		jw_obj(&w);
+		jw_kint(&w, "n", (int64_t)i + 1);
+		jw_kstr(&w, "document_id", hit->document_id);
+		jw_kstr(&w, "chunk_id", chunk_id_of(hit, chunk_id));
+		jw_kstr(&w, "title", hit->title);
+		jw_kstr(&w, "uri", hit->uri);
+		jw_kstr(&w, "heading", hit->heading);
+		jw_knum(&w, "score", (double)candidate->score, QUERY_SCORE_DIGITS);
+		jw_end(&w);
+	}
+	jw_end(&w);
+	jw_end(&w);
+	return emit_json(query, JOB_EMIT_SOURCES, &json, err);
+}
+
+static void
+write_warning(const struct query *query, struct jw *w)
+{
+	jw_obj(w);
+	jw_kcstr(w, "code", "RERANK_SKIPPED");
+	jw_kcstr(w, "detail", query->rerank_failure.msg);
+	jw_end(w);
+}
+
+static bool
+emit_warning(const struct query *query, struct err *err)
+{
+	AUTO(buf) struct buf json = BUF_INIT(QUERY_EVENT_MAX_BYTES);
+	struct jw w = jw_start(&json);
+
+	if (query->rerank_failure.code == ERR_NONE || !query->context->emit)
+		return true;
+	write_warning(query, &w);
+	return emit_json(query, JOB_EMIT_WARNING, &json, err);
+}
+
+/* What an answer out of the cache cites, without the texts, and the answer. */
+static bool
+emit_cached(const struct query *query, const struct js *root, struct err *err)
+{
+	static const char *const left_out[] = { "text", "start", "end" };
+	AUTO(buf) struct buf json = BUF_INIT(QUERY_EVENT_MAX_BYTES);
+	struct jw w = jw_start(&json);
+	const struct js *cited = js_get(root, "citations");
+	struct str answer = STR("");
+
+	if (!query->context->emit)
+		return true;
+	jw_obj(&w);
+	jw_karr(&w, "sources");
+	for (size_t i = 0; js_is(cited, JS_ARRAY) && i < js_len(cited); i++) {
+		const struct js *one = js_at(cited, i);
+
+		jw_obj(&w);
+		for (const struct js_iter *it = js_first(one); it; it = js_next(one, it)) {
+			bool out = false;
+
+			for (size_t k = 0; k < ARRAY_SIZE(left_out); k++)
+				out |= str_eq_c(js_iter_key(it), left_out[k]);
+			if (out)
+				continue;
+			jw_key(&w, js_iter_key(it).ptr);
+			jw_js(&w, js_iter_value(it));
+		}
+		jw_end(&w);
+	}
+	jw_end(&w);
+	jw_end(&w);
+	(void)js_get_str(root, "answer", &answer);
+	return emit_json(query, JOB_EMIT_SOURCES, &json, err) &&
+	       emit(query, JOB_EMIT_ANSWER, answer, err);
+}
+
+/* ---- the steps ---- */
+
 static bool
 prepare(struct query *query, struct str bytes, struct err *err)
 {
@@ -192,128 +314,6 @@ rerank_candidates(struct query *query, struct err *err)
 	qsort(query->candidates, query->count, sizeof(*query->candidates), by_falling_score);
 	return true;
 }
-
-/* ---- telling those who follow ---- */
-
-static bool
-emit(const struct query *query, enum job_emit what, struct str data, struct err *err)
-{
-	const struct job_context *context = query->context;
-
-	return !context->emit || context->emit(context->user, what, data, err);
-}
-
-static bool
-on_text(void *user, struct str piece, struct err *err)
-{
-	return emit(user, JOB_EMIT_TEXT, piece, err);
-}
-
-static bool
-emit_json(const struct query *query, enum job_emit what, const struct buf *json, struct err *err)
-{
-	return buf_check(json, "an event", err) &&
-	       emit(query, what, str_make(json->data, json->len), err);
-}
-
-static struct str
-chunk_id_of(const struct store_hit *hit, char out[QUERY_CHUNK_ID_BYTES])
-{
-	(void)snprintf(out, QUERY_CHUNK_ID_BYTES, STR_FMT "@" STR_FMT "#%lld",
-		       STR_ARG(hit->document_id), STR_ARG(hit->gen), (long long)hit->ordinal);
-	return str_of(out);
-}
-
-/* What the answer may cite: before its first word, so that a reader can show it meanwhile. */
-static bool
-emit_sources(const struct query *query, struct err *err)
-{
-	AUTO(buf) struct buf json = BUF_INIT(QUERY_EVENT_MAX_BYTES);
-	struct jw w = jw_start(&json);
-	char chunk_id[QUERY_CHUNK_ID_BYTES];
-
-	if (!query->context->emit)
-		return true;
-	jw_obj(&w);
-	jw_karr(&w, "sources");
-	for (size_t i = 0; i < query->count; i++) {
-		const struct candidate *candidate = &query->candidates[i];
-		const struct store_hit *hit = &candidate->hit;
-
-		jw_obj(&w);
-		jw_kint(&w, "n", (int64_t)i + 1);
-		jw_kstr(&w, "document_id", hit->document_id);
-		jw_kstr(&w, "chunk_id", chunk_id_of(hit, chunk_id));
-		jw_kstr(&w, "title", hit->title);
-		jw_kstr(&w, "uri", hit->uri);
-		jw_kstr(&w, "heading", hit->heading);
-		jw_knum(&w, "score", (double)candidate->score, QUERY_SCORE_DIGITS);
-		jw_end(&w);
-	}
-	jw_end(&w);
-	jw_end(&w);
-	return emit_json(query, JOB_EMIT_SOURCES, &json, err);
-}
-
-static void
-write_warning(const struct query *query, struct jw *w)
-{
-	jw_obj(w);
-	jw_kcstr(w, "code", "RERANK_SKIPPED");
-	jw_kcstr(w, "detail", query->rerank_failure.msg);
-	jw_end(w);
-}
-
-static bool
-emit_warning(const struct query *query, struct err *err)
-{
-	AUTO(buf) struct buf json = BUF_INIT(QUERY_EVENT_MAX_BYTES);
-	struct jw w = jw_start(&json);
-
-	if (query->rerank_failure.code == ERR_NONE || !query->context->emit)
-		return true;
-	write_warning(query, &w);
-	return emit_json(query, JOB_EMIT_WARNING, &json, err);
-}
-
-/* What an answer out of the cache cites, without the texts, and the answer. */
-static bool
-emit_cached(const struct query *query, const struct js *root, struct err *err)
-{
-	static const char *const left_out[] = { "text", "start", "end" };
-	AUTO(buf) struct buf json = BUF_INIT(QUERY_EVENT_MAX_BYTES);
-	struct jw w = jw_start(&json);
-	const struct js *cited = js_get(root, "citations");
-	struct str answer = STR("");
-
-	if (!query->context->emit)
-		return true;
-	jw_obj(&w);
-	jw_karr(&w, "sources");
-	for (size_t i = 0; js_is(cited, JS_ARRAY) && i < js_len(cited); i++) {
-		const struct js *one = js_at(cited, i);
-
-		jw_obj(&w);
-		for (const struct js_iter *it = js_first(one); it; it = js_next(one, it)) {
-			bool out = false;
-
-			for (size_t k = 0; k < ARRAY_SIZE(left_out); k++)
-				out |= str_eq_c(js_iter_key(it), left_out[k]);
-			if (out)
-				continue;
-			jw_key(&w, js_iter_key(it).ptr);
-			jw_js(&w, js_iter_value(it));
-		}
-		jw_end(&w);
-	}
-	jw_end(&w);
-	jw_end(&w);
-	(void)js_get_str(root, "answer", &answer);
-	return emit_json(query, JOB_EMIT_SOURCES, &json, err) &&
-	       emit(query, JOB_EMIT_ANSWER, answer, err);
-}
-
-/* ---- the steps, again ---- */
 
 /* Fails only for a cancel or the deadline: without a reranker the fused order stands. */
 static bool
