@@ -61,17 +61,6 @@ stop_all(void **state)
 	return code;
 }
 
-static int
-clear(void **state)
-{
-	(void)state;
-	arena_reset(&arena);
-	MUST(REDIS_CALL(redis, NULL, e, "FLUSHALL"));
-	/* `default` is made again; the first call after a flush may meet no group */
-	ask_status(api, 200, "GET", V1 "/collections/default", NULL);
-	return 0;
-}
-
 /* ---- helpers ---- */
 
 static const char *
@@ -140,6 +129,18 @@ wait_for_waiters(struct api_server *server, int count)
 {
 	waiters_wanted = count;
 	wait_until(waiters_are_there, server, 30000, "the number of waiting requests");
+}
+
+static int
+clear(void **state)
+{
+	(void)state;
+	wait_for_waiters(api, 0); /* whose client has left is noticed within a second */
+	arena_reset(&arena);
+	MUST(REDIS_CALL(redis, NULL, e, "FLUSHALL"));
+	/* `default` is made again; the first call after a flush may meet no group */
+	ask_status(api, 200, "GET", V1 "/collections/default", NULL);
+	return 0;
 }
 
 static const char *
