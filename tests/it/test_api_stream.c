@@ -589,7 +589,10 @@ ends_that_are_none(void **state)
 			MUST(queue_cancel(redis, str_of(id), NULL, &cancelled, e));
 		} else if (expire) {
 			struct queue_entry entry;
-			enum queue_start_result result;
+			const struct queue_start how = { .consumer = "t",
+							 .max_payload_bytes = MIB,
+							 .arena = &arena };
+			struct queue_started started;
 			bool got = false;
 
 			while (clock_unix_ms() <= record(id).expires_ms)
@@ -597,8 +600,8 @@ ends_that_are_none(void **state)
 			while (!got)
 				MUST(queue_fetch(redis, record(id).queue, "t", 100, &got, &entry,
 						 e));
-			MUST(queue_start(redis, record(id).queue, &entry, "t", MIB, &arena, &result,
-					 &job.lease, &job.job, &job.payload, e));
+			MUST(queue_start(redis, record(id).queue, &entry, &how, &started, e));
+			assert_int_equal(started.result, QUEUE_START_SKIPPED);
 		} else {
 			fake_take(redis, "query", &arena, &job);
 			fake_emit(redis, &job, 1, "half", "");
