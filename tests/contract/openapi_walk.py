@@ -221,6 +221,7 @@ def walk_jobs(walk):
     walk.ask("getJob", 304, values={"id": done}, headers={"If-None-Match": record.headers["etag"]})
     walk.ask("getJobEvents", 200, values={"id": done})
     walk.ask("getJobEvents", 400, values={"id": done}, query="after=nonsense")
+    walk.ask("getJobEvents", 204, values={"id": done}, headers={"Last-Event-ID": str(json.loads(record.body)["version"])})
     walk.ask("getJobEvents", 204, values={"id": done}, query=f"after={json.loads(record.body)['version']}")
     walk.ask("cancelJob", 409, values={"id": done})
     walk.ask("retryJob", 409, values={"id": done})
