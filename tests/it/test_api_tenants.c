@@ -60,6 +60,7 @@ static const struct expected {
 	{ "GET", V1 "/jobs/{id}", R | I, NULL },
 	{ "DELETE", V1 "/jobs/{id}", R | I, NULL },
 	{ "GET", V1 "/jobs/{id}/result", R, NULL },
+	{ "GET", V1 "/jobs/{id}/events", R, NULL },
 	{ "GET", V1 "/queues", R | OPERATORS, NULL },
 	{ "POST", V1 "/queues/{q}:pause", A | OPERATORS, NULL },
 	{ "POST", V1 "/queues/{q}:resume", A | OPERATORS, NULL },
