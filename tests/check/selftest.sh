@@ -117,7 +117,7 @@ headers)
 tidy)
 	good common/x.c 'int a(void);\nint\na(void)\n{\n\treturn 1;\n}\n'
 	bad common/x.c '#include <stdio.h>\nvoid a(void);\nvoid\na(void)\n{\n\tprintf("x");\n\tsnprintf((char[2]){ 0 }, 2, "x");\n}\n'
-	bad common/x.c 'void a(int b, int c, int d, int e, int f, int g, int h);\nvoid\na(int b, int c, int d, int e, int f, int g, int h)\n{\n\t(void)(b + c + d + e + f + g + h);\n}\n'
+	bad common/x.c 'void a(int b, int c, int d, int e, int f, int g, int h, int i);\nvoid\na(int b, int c, int d, int e, int f, int g, int h, int i)\n{\n\t(void)(b + c + d + e + f + g + h + i);\n}\n'
 	bad tests/unit/x.c 'int a(int *b);\nint\na(int *b)\n{\n\tint *c = b ? 0 : b;\n\treturn *c;\n}\n'
 	bad common/x.c 'int\na(void)\n{\n'
 	;;

@@ -401,14 +401,10 @@ main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		TEST(reads_json_over_defaults),
-		TEST(takes_whole_numbers_in_any_spelling),
-		TEST(refuses_with_pointer_and_reason),
-		TEST(keeps_the_arenas_cap),
-		TEST(any_value_survives_msgpack),
-		TEST(any_value_survives_json),
-		TEST(refuses_corrupt_messages),
-		TEST(checks_a_stored_value_again),
+		TEST(reads_json_over_defaults),	       TEST(takes_whole_numbers_in_any_spelling),
+		TEST(refuses_with_pointer_and_reason), TEST(keeps_the_arenas_cap),
+		TEST(any_value_survives_msgpack),      TEST(any_value_survives_json),
+		TEST(refuses_corrupt_messages),	       TEST(checks_a_stored_value_again),
 		TEST(finds_the_nearest_name),
 	};
 
