@@ -23,7 +23,8 @@ const struct command commands[] = {
 	  "collection jobs include exclude type uri-prefix no-uri force no-wait json", cli_ingest,
 	  "send files and folders as documents",
 	  "Folders are read with everything below them; hidden files and links to folders are left out.\n"
-	  "Known endings: .txt .text .md .markdown .html .htm .xhtml .json; others are skipped and counted\n"
+	  "Known endings: .txt .text .md .markdown .html .htm .xhtml .json .csv .tsv .xml .rtf .pdf .docx .xlsx\n"
+	  ".pptx .odt .ods .odp .epub; others are skipped and counted\n"
 	  "(see --type). A document's id is its path from the last part of PATH on: `ingest notes/work`\n"
 	  "makes `work/plan.md`, `ingest work/plan.md` makes `plan.md`. The id stays the same from run to run,\n"
 	  "and files whose content the collection already has are not sent again. Exit code 1 when a file failed.\n" },

@@ -16,6 +16,8 @@
 #include "common/base/mem.h"
 
 #define NAME_MAX_BYTES ((size_t)16384)
+#define OOXML "application/vnd.openxmlformats-officedocument."
+#define ODF "application/vnd.oasis.opendocument."
 
 /* ---- names ---- */
 
@@ -41,6 +43,18 @@ files_type(const char *name)
 		{ "htm", "text/html" },
 		{ "xhtml", "application/xhtml+xml" },
 		{ "json", "application/json" },
+		{ "csv", "text/csv" },
+		{ "tsv", "text/csv" },
+		{ "xml", "application/xml" },
+		{ "rtf", "application/rtf" },
+		{ "pdf", "application/pdf" },
+		{ "docx", OOXML "wordprocessingml.document" },
+		{ "xlsx", OOXML "spreadsheetml.sheet" },
+		{ "pptx", OOXML "presentationml.presentation" },
+		{ "odt", ODF "text" },
+		{ "ods", ODF "spreadsheet" },
+		{ "odp", ODF "presentation" },
+		{ "epub", "application/epub+zip" },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(known); i++) {

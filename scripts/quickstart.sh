@@ -2,7 +2,7 @@
 # quickstart.sh: from a fresh checkout to a cited answer in one command.
 #
 #   scripts/quickstart.sh                     ingest this project's own documentation and ask about it
-#   scripts/quickstart.sh PATH [QUESTION]     ingest a file or folder of yours (txt, md, html, json), ask
+#   scripts/quickstart.sh PATH [QUESTION]     ingest a file or folder of yours (txt, md, html, pdf, docx, ...), ask
 #   scripts/quickstart.sh --stop              stop everything it started (the data stays)
 #   scripts/quickstart.sh --help
 #

@@ -17,7 +17,19 @@ const struct media_type media_types[] = {
 	{ "text/html", MEDIA_HTML, true, "an HTML page" },
 	{ "application/xhtml+xml", MEDIA_HTML, true, "an XHTML page" },
 	{ "application/json", MEDIA_JSON, true, "JSON" },
+	{ "text/csv", MEDIA_CSV, true, "a CSV table" },
+	{ "application/xml", MEDIA_XML, true, "an XML document" },
+	{ "text/xml", MEDIA_XML, true, "an XML document" },
+	{ "application/rtf", MEDIA_RTF, true, "an RTF document" },
+	{ "text/rtf", MEDIA_RTF, true, "an RTF document" },
 	{ "application/pdf", MEDIA_PDF, false, "a PDF document" },
+	{ OOXML "wordprocessingml.document", MEDIA_DOCX, false, "a DOCX document" },
+	{ OOXML "spreadsheetml.sheet", MEDIA_XLSX, false, "an XLSX workbook" },
+	{ OOXML "presentationml.presentation", MEDIA_PPTX, false, "a PPTX presentation" },
+	{ ODF "text", MEDIA_ODF, false, "an ODT document" },
+	{ ODF "spreadsheet", MEDIA_ODF, false, "an ODS spreadsheet" },
+	{ ODF "presentation", MEDIA_ODF, false, "an ODP presentation" },
+	{ "application/epub+zip", MEDIA_EPUB, false, "an EPUB book" },
 };
 const size_t media_type_count = ARRAY_SIZE(media_types);
 
@@ -227,7 +239,7 @@ guess_text(struct str bytes)
 		return media_find(STR("text/html"));
 	if (starts_nocase(text, "<?xml"))
 		return media_find(has(head, "<html", 5) ? STR("application/xhtml+xml")
-							: STR("text/plain"));
+							: STR("application/xml"));
 	if (is_json(text))
 		return media_find(STR("application/json"));
 	return media_find(STR("text/plain"));

@@ -21,10 +21,8 @@ struct parser {
 
 /* The formats that are text; the others have a converter. */
 static const struct parser parsers[] = {
-	{ MEDIA_TEXT, parse_text },
-	{ MEDIA_MARKDOWN, parse_markdown },
-	{ MEDIA_HTML, parse_html },
-	{ MEDIA_JSON, parse_json },
+	{ MEDIA_TEXT, parse_text }, { MEDIA_MARKDOWN, parse_markdown }, { MEDIA_HTML, parse_html },
+	{ MEDIA_JSON, parse_json }, { MEDIA_CSV, parse_csv },
 };
 
 static bool
@@ -154,6 +152,13 @@ clean(struct str bytes, struct arena *arena, struct str *out, struct err *err)
 	return true;
 }
 
+bool
+parse_clean(struct str bytes, struct arena *arena, struct str *out, struct err *err)
+{
+	return from_utf16(&bytes, arena, err) && check_utf8(bytes, err) &&
+	       clean(bytes, arena, out, err);
+}
+
 static bool
 parse_as(const struct media_type *type, struct str bytes, const struct parse_limits *limits,
 	 struct arena *arena, struct parsed *out, struct err *err)
@@ -163,8 +168,7 @@ parse_as(const struct media_type *type, struct str bytes, const struct parse_lim
 
 	if (!parse)
 		return convert_document(type, bytes, limits, arena, out, err);
-	return from_utf16(&bytes, arena, err) && check_utf8(bytes, err) &&
-	       clean(bytes, arena, &text, err) && parse(text, limits, arena, out, err);
+	return parse_clean(bytes, arena, &text, err) && parse(text, limits, arena, out, err);
 }
 
 bool

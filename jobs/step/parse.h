@@ -54,6 +54,10 @@ struct parse_limits {
 bool parse_document(struct str media_type, struct str bytes, const struct parse_limits *limits,
 		    struct arena *arena, struct parsed *out, struct err *err);
 
+/* The way into a text parser, also for parts of other formats: UTF-16 with its mark becomes UTF-8, which is checked and
+ * cleaned as said above; in the arena. ERR_BAD_DOCUMENT, ERR_TOO_LARGE. */
+bool parse_clean(struct str bytes, struct arena *arena, struct str *out, struct err *err);
+
 /* One parser a media type; rows in parse.c. What they get is cleaned: UTF-8, no BOM, no CR, no control characters. */
 typedef bool (*parse_fn)(struct str bytes, const struct parse_limits *limits, struct arena *arena,
 			 struct parsed *out, struct err *err);
@@ -65,5 +69,7 @@ bool parse_html(struct str bytes, const struct parse_limits *limits, struct aren
 		struct parsed *out, struct err *err);
 bool parse_json(struct str bytes, const struct parse_limits *limits, struct arena *arena,
 		struct parsed *out, struct err *err);
+bool parse_csv(struct str bytes, const struct parse_limits *limits, struct arena *arena,
+	       struct parsed *out, struct err *err);
 
 #endif

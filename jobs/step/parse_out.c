@@ -158,6 +158,18 @@ parse_out_end(struct parse_out *out)
 }
 
 void
+parse_out_drop_last(struct parse_out *out)
+{
+	struct block_list *blocks = &out->blocks;
+
+	parse_out_end(out);
+	if (!parse_out_ok(out) || blocks->count == 0)
+		return;
+	blocks->count--;
+	buf_truncate(&out->text, blocks->count ? blocks->items[blocks->count - 1].end : 0);
+}
+
+void
 parse_out_paragraphs(struct parse_out *out, struct str text)
 {
 	size_t at = 0, start = 0, end = 0;

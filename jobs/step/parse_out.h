@@ -49,6 +49,8 @@ void parse_out_begin(struct parse_out *out, enum block_kind kind, int level);
 /* Adds to the open block: whole characters; \n and \t stay, other control characters go. */
 void parse_out_add(struct parse_out *out, struct str text);
 void parse_out_end(struct parse_out *out); /* no open block is fine */
+/* Takes the last block back: a heading that nothing followed. */
+void parse_out_drop_last(struct parse_out *out);
 /* Whole text in paragraphs of their own, cut at empty lines. */
 void parse_out_paragraphs(struct parse_out *out, struct str text);
 bool parse_out_ok(const struct parse_out *out);

@@ -180,6 +180,10 @@ def walk_collections(walk):
     walk.ask("patchCollection", 200, values={"c": "handbook"}, headers={"Content-Type": "application/merge-patch+json"})
 
 
+# where any words will not do
+SAMPLES = {"text/xml": "<oil><change>warm</change></oil>", "text/rtf": "{\\rtf1 Oil is changed {\\b warm}.}"}
+
+
 def walk_documents(walk):
     wait = {"Prefer": "wait=30"}
     first = walk.job("submitDocument", headers={"Idempotency-Key": "walk-1"})
@@ -191,7 +195,7 @@ def walk_documents(walk):
     for kind in walk.contract.operations["submitDocument"][2]["requestBody"]["content"]:
         if kind.startswith("text/"):
             walk.ask("submitDocument", 200, query="id=raw.1&title=Raw&metadata=%7B%22a%22%3A1%7D&delay_s=0",
-                     headers={**wait, "Content-Type": kind}, body="# Raw\n\nOil is changed <b>warm</b>.")
+                     headers={**wait, "Content-Type": kind}, body=SAMPLES.get(kind, "# Raw\n\nOil is changed <b>warm</b>."))
     walk.ask("submitDocument", 202, body={"text": "later", "delay_s": 1000, "expires_in_s": 2000, "max_failures": 2})
     walk.ask("submitDocument", 202, query=f"raw=true&uri=x%3Ay&{LATER}", headers={"Content-Type": "application/json"}, body='{"oil": "warm"}')
     walk.ask("listDocuments", 200)

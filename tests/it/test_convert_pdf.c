@@ -8,13 +8,13 @@
 
 #include <cmocka.h>
 
-#include <dirent.h>
 #include <errno.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -315,6 +315,61 @@ cancel_and_deadline(void **state)
 	assert_int_equal(errno, ECHILD);
 }
 
+/* The first child of a process, as soon as it has become `name`; 0 = not yet. */
+static pid_t
+child_that_is(pid_t pid, const char *name)
+{
+	char path[64], line[64] = "";
+	int child = 0;
+	FILE *file;
+
+	(void)snprintf(path, sizeof(path), "/proc/%d/task/%d/children", (int)pid, (int)pid);
+	file = fopen(path, "r");
+	assert_non_null(file);
+	if (fscanf(file, "%d", &child) != 1)
+		child = 0;
+	(void)fclose(file);
+	(void)snprintf(path, sizeof(path), "/proc/%d/comm", child);
+	file = child ? fopen(path, "r") : NULL;
+	if (!file)
+		return 0;
+	if (!fgets(line, sizeof(line), file))
+		line[0] = '\0';
+	(void)fclose(file);
+	return strncmp(line, name, strlen(name)) == 0 ? (pid_t)child : 0;
+}
+
+/* kill -9 of the worker: its converter dies at once, it does not run on alone. */
+static void
+a_worker_that_is_killed(void **state)
+{
+	pid_t worker, tool;
+	char path[64];
+	int status = 0;
+
+	(void)state;
+	use_tool(path, "#!/usr/bin/python3 -S\nimport time\ntime.sleep(600)\n");
+	assert_int_equal(prctl(PR_SET_CHILD_SUBREAPER, 1UL, 0UL, 0UL, 0UL), 0);
+	worker = fork();
+	assert_true(worker >= 0);
+	if (worker == 0) {
+		struct parsed parsed;
+		struct err err = ERR_INIT;
+
+		(void)parse_document(STR(PDF), any_pdf(), &convert_kit_limits, &convert_kit_arena,
+				     &parsed, &err);
+		_exit(1);
+	}
+	for (tool = 0; tool == 0; tool = child_that_is(worker, "rag-tool"))
+		clock_sleep_ms(5);
+	assert_int_equal(kill(worker, SIGKILL), 0);
+	assert_int_equal(waitpid(worker, &status, 0), worker);
+	/* an orphan is ours now: this returns when it has ended */
+	assert_int_equal(waitpid(tool, &status, 0), tool);
+	assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+	assert_int_equal(unlink(path), 0);
+}
+
 static void
 garbage_from_the_tool(void **state)
 {
@@ -358,6 +413,7 @@ main(void)
 		CONVERT_TEST(a_tool_that_eats_memory),
 		CONVERT_TEST(a_tool_that_says_too_much),
 		CONVERT_TEST(cancel_and_deadline),
+		CONVERT_TEST(a_worker_that_is_killed),
 		CONVERT_TEST(garbage_from_the_tool),
 	};
 

@@ -211,14 +211,14 @@ says_what_failed(void **state)
 {
 	struct fixture *f = *state;
 
-	put("paper.pdf", "x");
-	put("big.pdf", "x");
+	put("paper.doc", "x");
+	put("big.doc", "x");
 	put("notes", "x");
 	fake_api_set_poison(f->api, "page-4");
 	fake_api_fault(f->api, &(struct fake_fault){ "POST ", 413, 1, -1, false });
 	check_code(f, run(f, "ingest", ".", "--jobs", "1", NULL), CLI_FAILED);
 	check_has(f->out, "5 ingested, 0 unchanged, 3 skipped, 2 failed in ");
-	check_has(f->out, "  skipped: unknown ending '.pdf' (--type): 2 (first: ");
+	check_has(f->out, "  skipped: unknown ending '.doc' (--type): 2 (first: ");
 	check_has(f->out, "  skipped: no ending (--type): 1 (");
 	check_has(f->out, "  failed: scripted fault: 1 (");
 	check_has(f->out, "  failed: document yields no text: 1 (");

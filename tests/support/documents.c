@@ -7,6 +7,8 @@
 #include "common/base/auto.h"
 #include "common/base/mem.h"
 
+#define PIECE_BYTES ((size_t)1 << 20)
+
 /* ---- PDF ---- */
 
 static void
@@ -189,6 +191,39 @@ pack(struct packer *packer, struct str bytes, int flush)
 	} while (packer->stream.avail_out == 0);
 }
 
+/* `times` times the same bytes without packing each: after a full flush the packed form of a piece does not depend on what
+ * came before, so it is made once and copied. */
+static void
+pack_repeat(struct packer *packer, struct str bytes, uint64_t times)
+{
+	AUTO(buf) struct buf piece = BUF_INIT(PIECE_BYTES + bytes.len);
+	uint64_t in_piece = 0;
+	size_t start = packer->packed.len, len;
+	uint32_t crc;
+
+	for (; in_piece < times && piece.len < PIECE_BYTES; in_piece++)
+		buf_add(&piece, bytes.ptr, bytes.len);
+	if (in_piece == 0)
+		return;
+
+	struct str whole = str_make(piece.data, piece.len);
+
+	crc = (uint32_t)crc32(0, (const Bytef *)whole.ptr, (uInt)whole.len);
+	pack(packer, whole, Z_FULL_FLUSH);
+	len = packer->packed.len - start;
+
+	char *copy = mem_strndup(packer->packed.data + start, len);
+
+	for (times -= in_piece; times >= in_piece; times -= in_piece) {
+		buf_add(&packer->packed, copy, len);
+		packer->crc = (uint32_t)crc32_combine(packer->crc, crc, (z_off_t)whole.len);
+		packer->size += whole.len;
+	}
+	mem_free(copy);
+	for (; times > 0; times--)
+		pack(packer, bytes, Z_NO_FLUSH);
+}
+
 void
 zip_deflate_repeat(struct zip_maker *zip, const char *name, struct str head, struct str bytes,
 		   uint64_t times, struct str tail)
@@ -198,9 +233,8 @@ zip_deflate_repeat(struct zip_maker *zip, const char *name, struct str head, str
 	buf_init(&packer.packed, (size_t)1 << 30);
 	/* -15: deflate without a header; level 9 is what a bomb is made with */
 	assert(deflateInit2(&packer.stream, 9, Z_DEFLATED, -15, 9, Z_DEFAULT_STRATEGY) == Z_OK);
-	pack(&packer, head, Z_NO_FLUSH);
-	for (uint64_t i = 0; i < times; i++)
-		pack(&packer, bytes, Z_NO_FLUSH);
+	pack(&packer, head, Z_FULL_FLUSH);
+	pack_repeat(&packer, bytes, times);
 	pack(&packer, tail, Z_FINISH);
 	(void)deflateEnd(&packer.stream);
 	zip_add(zip, name, str_make(packer.packed.data, packer.packed.len), packer.crc, packer.size,
@@ -223,7 +257,8 @@ zip_end(struct zip_maker *zip)
 		buf_add_str(zip->out, "PK\1\2");
 		number(zip->out, 20, 2);
 		zip_head(zip->out, &zip->made[i], zip->flags);
-		number(zip->out, 0, 2 + 2 + 2 + 4); /* comment, disk, attributes */
+		number(zip->out, 0, 2 + 2); /* comment, disk */
+		number(zip->out, 0, 2 + 4); /* attributes */
 		number(zip->out, zip->made[i].at, 4);
 		buf_add_str(zip->out, zip->made[i].name);
 	}

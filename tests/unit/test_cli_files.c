@@ -216,7 +216,9 @@ knows_types(void **state)
 	assert_string_equal(files_type("a.MD"), "text/markdown");
 	assert_string_equal(files_type("x/a.b.htm"), "text/html");
 	assert_string_equal(files_type("a.xhtml"), "application/xhtml+xml");
-	assert_null(files_type("a.pdf"));
+	assert_string_equal(files_type("a.pdf"), "application/pdf");
+	assert_string_equal(files_type("A.Epub"), "application/epub+zip");
+	assert_null(files_type("a.doc"));
 	assert_null(files_type("md"));
 	assert_null(files_type(".md"));
 }
