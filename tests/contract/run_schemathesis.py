@@ -26,10 +26,13 @@ def main():
         engine.start_api()
         engine.start_worker()
         program = os.path.join(os.path.dirname(sys.executable), "schemathesis")
-        code = subprocess.run(
-            [program, "--config-file", os.path.join(HERE, "schemathesis.toml"), "run", f"http://127.0.0.1:{engine.port}/openapi.json",
-             "-H", "Authorization: Bearer all", "--max-examples", str(args.max_examples), *more],
-            cwd=engine.folder, env={**os.environ, "PYTHONPATH": HERE, "COLUMNS": "130"}, check=False).returncode
+        code = 0
+        for phases in ("examples,coverage,fuzzing", "stateful"):  # in one run, sequences would be cut short by what went before
+            count = [] if phases == "stateful" else ["--max-examples", str(args.max_examples)]
+            code |= subprocess.run(
+                [program, "--config-file", os.path.join(HERE, "schemathesis.toml"), "run", f"http://127.0.0.1:{engine.port}/openapi.json",
+                 "-H", "Authorization: Bearer all", "--phases", phases, *count, *more],
+                cwd=engine.folder, env={**os.environ, "PYTHONPATH": HERE, "COLUMNS": "130"}, check=False).returncode
         answers = collections.Counter(re.findall(r'"dur_ms":\d+,"status":(\d+)', engine.log_of("api")))
         print("answers: " + ", ".join(f"{count} x {status}" for status, count in sorted(answers.items())))
     return code
