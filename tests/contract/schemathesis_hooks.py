@@ -61,13 +61,24 @@ def mend(case, name):
         query.pop("page_token", None)
 
 
-@schemathesis.serializer("text/plain", "text/html", "text/markdown", "application/xml", "text/xml", "application/x-ndjson")
-def as_text(ctx, value):
-    """Documents of these types are texts: schemathesis would write XML around one of application/xhtml+xml, which is of the family of
-    application/xml. A value of another type has no text, so it becomes an empty one, which is as wrong."""
+def bytes_of(value, otherwise):
+    """A text as it is. A value of another type has none, so it becomes something that is as wrong."""
     if isinstance(value, bytes):
         return value
-    return value.encode("utf-8", "surrogatepass") if isinstance(value, str) else b""
+    return value.encode("utf-8", "surrogatepass") if isinstance(value, str) else otherwise
+
+
+@schemathesis.serializer("text/plain", "text/html", "text/markdown", "application/xml", "text/xml")
+def as_text(ctx, value):
+    """Documents of these types are texts: schemathesis would write XML around one of application/xhtml+xml, which is of the family of
+    application/xml."""
+    return bytes_of(value, b"")
+
+
+@schemathesis.serializer("application/x-ndjson")
+def as_lines(ctx, value):
+    """No line at all is a manifest; a line that is no object is not."""
+    return bytes_of(value, b"5" if ctx.case.operation.definition.raw.get("operationId") == "diffDocuments" else b"")
 
 
 @schemathesis.hook
