@@ -151,14 +151,30 @@ call_param(struct call *call, const char *name, struct str *out, struct err *err
 }
 
 bool
+call_param_word(struct call *call, const char *name, struct str *out, struct err *err)
+{
+	bool found;
+
+	if (!http_param(call->http, name, &call->arena, &found, out, err))
+		return false;
+	if (!found)
+		*out = STR("");
+	if (!found || out->len > 0)
+		return true;
+	err_set(err, ERR_INVALID, "'%s' must not be empty", name);
+	return err_at(err, "/%s", name);
+}
+
+bool
 call_param_i64(struct call *call, const char *name, int64_t min, int64_t max, int64_t *out,
 	       struct err *err)
 {
 	struct str text;
+	bool found;
 
-	if (!call_param(call, name, &text, err))
+	if (!http_param(call->http, name, &call->arena, &found, &text, err))
 		return false;
-	if (text.len == 0 || str_to_i64(text, min, max, out))
+	if (!found || str_to_i64(text, min, max, out))
 		return true;
 	err_set(err, ERR_INVALID, "'%s' must be a whole number from %lld to %lld", name,
 		(long long)min, (long long)max);
@@ -169,10 +185,11 @@ bool
 call_param_bool(struct call *call, const char *name, bool *out, struct err *err)
 {
 	struct str text;
+	bool found;
 
-	if (!call_param(call, name, &text, err))
+	if (!http_param(call->http, name, &call->arena, &found, &text, err))
 		return false;
-	if (text.len == 0 || str_to_bool(text, out))
+	if (!found || str_to_bool(text, out))
 		return true;
 	err_set(err, ERR_INVALID, "'%s' must be true or false", name);
 	return err_at(err, "/%s", name);
@@ -185,11 +202,12 @@ call_page_size(struct call *call, size_t *out, struct err *err)
 {
 	struct str text;
 	int64_t size;
+	bool found;
 
-	if (!call_param(call, "page_size", &text, err))
+	if (!http_param(call->http, "page_size", &call->arena, &found, &text, err))
 		return false;
 	*out = CALL_PAGE_DEFAULT;
-	if (text.len == 0)
+	if (!found)
 		return true;
 	if (!str_to_i64(text, 0, INT64_MAX, &size)) {
 		err_set(err, ERR_MALFORMED,

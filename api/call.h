@@ -70,6 +70,8 @@ void call_give_redis(struct call *call);
 bool call_check_params(const struct call *call, const char *const *known, struct err *err);
 /* "" when absent. */
 bool call_param(struct call *call, const char *name, struct str *out, struct err *err);
+/* The same of a word: one that is given and empty is ERR_INVALID. */
+bool call_param_word(struct call *call, const char *name, struct str *out, struct err *err);
 /* Whole number within the limits, or absent (*out untouched). */
 bool call_param_i64(struct call *call, const char *name, int64_t min, int64_t max, int64_t *out,
 		    struct err *err);

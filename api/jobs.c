@@ -209,11 +209,11 @@ read_filters(struct call *call, struct job_filters *out, struct err *err)
 	enum job_status status;
 
 	*out = (struct job_filters){ .list.status = -1, .list.tenant = call->tenant };
-	if (!call_param(call, "queue", &out->queue, err) ||
-	    !call_param(call, "status", &out->status, err) ||
-	    !call_param(call, "type", &out->type, err) ||
+	if (!call_param_word(call, "queue", &out->queue, err) ||
+	    !call_param_word(call, "status", &out->status, err) ||
+	    !call_param_word(call, "type", &out->type, err) ||
 	    !call_param(call, "collection", &out->collection, err) ||
-	    !call_param(call, "error", &out->error, err))
+	    !call_param_word(call, "error", &out->error, err))
 		return false;
 	if (out->queue.len && !job_queue_find(out->queue, 0, &out->list.queue))
 		return unknown_value("queue", out->queue, err);

@@ -54,7 +54,7 @@ bool
 submit_options_from_params(struct call *call, struct submit_options *out, struct err *err)
 {
 	*out = (struct submit_options){ 0 };
-	return call_param(call, "run_at", &out->run_at, err) &&
+	return call_param_word(call, "run_at", &out->run_at, err) &&
 	       call_param_i64(call, "delay_s", 0, YEAR_S, &out->delay_s, err) &&
 	       call_param_i64(call, "expires_in_s", 1, YEAR_S, &out->expires_in_s, err) &&
 	       call_param_i64(call, "max_failures", 1, 100, &out->max_failures, err) &&

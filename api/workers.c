@@ -64,7 +64,7 @@ workers_list(struct call *call, struct err *err)
 	struct str only;
 	bool more = false;
 
-	if (!call_check_params(call, known, err) || !call_param(call, "queue", &only, err))
+	if (!call_check_params(call, known, err) || !call_param_word(call, "queue", &only, err))
 		return false;
 	if (only.len && !job_queue_find(only, 0, &queue)) {
 		err_set(err, ERR_INVALID, "there is no queue '" STR_FMT "'",
