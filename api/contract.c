@@ -22,7 +22,7 @@ contract_get(struct call *call, struct err *err)
 	if (!call_check_params(call, known, err))
 		return false;
 	sha256_hex(text, hash);
-	snprintf(etag, sizeof(etag), "\"%s\"", hash);
+	(void)snprintf(etag, sizeof(etag), "\"%s\"", hash);
 	if (call_none_match(call, etag, &present)) {
 		reply_start_cached(call, 304, etag);
 		return true;

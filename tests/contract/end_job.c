@@ -28,7 +28,7 @@ end_next(struct redis *redis, const char *queue, const char *how)
 	if (strcmp(how, "hold") != 0)
 		fake_fail(redis, &job, err_code_from_wire(how), "the test ended it so");
 	printf("%s\n", job.job.id);
-	fflush(stdout);
+	(void)fflush(stdout);
 	arena_release(&arena);
 }
 
@@ -43,7 +43,7 @@ main(int argc, char **argv)
 	char line[128];
 
 	if (argc != 2) {
-		fprintf(stderr, "usage: end_job REDIS_URL\n");
+		(void)fprintf(stderr, "usage: end_job REDIS_URL\n");
 		return 2;
 	}
 	MUST(redis_new(&opts, &redis, e));
@@ -53,7 +53,7 @@ main(int argc, char **argv)
 
 		if (!str_split(&rest, ' ', &word) || !str_copy(queue, sizeof(queue), word) ||
 		    !str_copy(how, sizeof(how), rest) || how[0] == '\0') {
-			fprintf(stderr, "end_job: cannot understand '%s'\n", line);
+			(void)fprintf(stderr, "end_job: cannot understand '%s'\n", line);
 			return 2;
 		}
 		end_next(redis, queue, how);

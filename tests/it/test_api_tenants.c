@@ -171,7 +171,7 @@ struct request {
 static int
 ask_raw(const struct request *request, struct buf *out)
 {
-	AUTO(buf) struct buf text = BUF_INIT(64 * 1024);
+	AUTO(buf) struct buf text = BUF_INIT((size_t)64 * 1024);
 	struct raw_reply reply = { 0 };
 	struct raw_http raw;
 	char key[64];

@@ -81,7 +81,9 @@ convert_kit_blocks(const char *media_type, struct str bytes, const char *expecte
 			buf_printf(&got, "@%d", (int)block->page);
 		buf_add_char(&got, ' ');
 		for (size_t at = block->start; at < block->end; at++)
-			buf_add_char(&got, parsed.text.ptr[at] == '\n' ? ';' : parsed.text.ptr[at]);
+			buf_add_char(&got,
+				     (char)(parsed.text.ptr[at] == '\n' ? ';'
+									: parsed.text.ptr[at]));
 	}
 	assert_string_equal(got.data, expected);
 }

@@ -59,7 +59,7 @@ differ(struct contract *c, const char *fmt, ...)
 	va_list args;
 
 	va_start(args, fmt);
-	vsnprintf(text, sizeof(text), fmt, args);
+	(void)vsnprintf(text, sizeof(text), fmt, args);
 	va_end(args);
 	print_error("api/openapi.json: %s\n", text);
 	c->differences++;
@@ -373,7 +373,7 @@ compare_body(struct contract *c, const char *name, const struct fields *const *t
 			const struct field *row = &tables[t]->rows[i];
 			const struct js *property = resolve(c, js_get(properties, row->name));
 
-			snprintf(where, sizeof(where), "%s.%s", name, row->name);
+			(void)snprintf(where, sizeof(where), "%s.%s", name, row->name);
 			if (row->internal)
 				continue;
 			if (!property)
@@ -445,7 +445,7 @@ compare_parameters(struct contract *c, const char *path, const char *method,
 			skip = skip || strcmp(leave_out[k], table->rows[i].name) == 0;
 		if (skip)
 			continue;
-		snprintf(where, sizeof(where), "%s %s parameter %s", method, path,
+		(void)snprintf(where, sizeof(where), "%s %s parameter %s", method, path,
 			 table->rows[i].name);
 		of = found ? js_get(found, "schema") : NULL;
 		if (!of && found)
@@ -510,7 +510,7 @@ test_codes(void **state)
 		for (int code = ERR_NONE + 1; code < ERR_CODE_COUNT; code++)
 			if (err_info((enum err_code)code)->http_status == status)
 				names[count++] = err_info((enum err_code)code)->wire;
-		snprintf(key, sizeof(key), "Problem%d", status);
+		(void)snprintf(key, sizeof(key), "Problem%d", status);
 		const struct js *all_of = get(js_get(responses, key),
 					      "content|application/problem+json|schema|allOf");
 		if (!js_get(responses, key))

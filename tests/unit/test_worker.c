@@ -144,7 +144,7 @@ test_running_copy_and_renew(void **state)
 
 /* ---- liveness ---- */
 
-#define LATE_MS (10 * HEALTH_LIVE_MS)
+#define LATE_MS (INT64_C(10) * HEALTH_LIVE_MS)
 
 static bool
 is_live(struct worker_app *app, const char *reason)
