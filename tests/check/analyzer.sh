@@ -28,5 +28,5 @@ looked_at=${#sources[@]}
 	elif [[ $line == *error:* ]]; then
 		offence "$line"
 	fi
-done < <(printf '%s\0' "${sources[@]}" | xargs -0 -P "$(nproc)" -I{} sh -c '"$@" 2>&1 | cat' sh "$gcc" "${flags[@]}" {})
+done < <(printf '%s\0' "${sources[@]}" | xargs -0 -P "$(nproc)" -I{} sh -c 'message=$("$@" 2>&1); echo "$message"' sh "$gcc" "${flags[@]}" {})
 finish
