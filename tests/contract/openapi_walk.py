@@ -33,7 +33,7 @@ BODIES = {
 LATER = "run_at=2999-01-01T00%3A00%3A00Z&expires_in_s=5&max_failures=3"
 NOBODY = {"c": "nobody", "d": "nothing", "id": JOB, "q": "nowhere"}
 # How jobs end, by the status that their result is answered with.
-ENDS = {409: "EMBEDDER_MISMATCH", 410: "GONE", 413: "TOO_LARGE", 422: "BAD_DOCUMENT", 500: "POISON", 502: "PROVIDER_REJECTED",
+ENDS = {409: "EMBEDDER_MISMATCH", 410: "GONE", 413: "TOO_LARGE", 415: "UNSUPPORTED_MEDIA_TYPE", 422: "BAD_DOCUMENT", 500: "POISON", 502: "PROVIDER_REJECTED",
         503: "STORE_UNAVAILABLE", 504: "DEADLINE_EXCEEDED", 507: "DISK_FULL"}
 SUBMITS = {"submitDocument": "ingest", "deleteDocument": "ingest", "deleteCollection": "ingest", "query": "query"}
 KEYS = {"all": "rate=100000/3600", "slow": "rate=1/86400", "reader": "scopes=read", "writer": "scopes=ingest", "keeper": "scopes=admin", "stranger": "tenant=strangers"}
@@ -355,12 +355,22 @@ def walk_status(walk, status):
 
 
 def walk_full(walk):
-    """507: Redis has no memory left."""
+    """507: Redis has no memory left. Once the API has seen that, it refuses submissions by itself (503): then once more, from before."""
+    def refused(name):
+        walk.engine.redis_call("CONFIG", "SET", "maxmemory", "0")
+        walk.engine.wait(lambda: walk.engine.request("POST", walk.path_of("query", {}, ""), BODIES["query"], json_type).status == 202, "room")
+        walk.engine.redis_call("CONFIG", "SET", "maxmemory", "1")
+        method, _, _ = walk.contract.operations[name]
+        answer = walk.engine.request(method, walk.path_of(name, {"id": walk.failed}, ""), BODIES.get(name), json_type)
+        if answer.status != 503:
+            walk.note(name, 507, answer)
+        return answer.status != 503
+
+    json_type = {"Content-Type": "application/json"}
     walk.ask("submitDocument", 202)
-    walk.engine.redis_call("CONFIG", "SET", "maxmemory", "1")
     for name in walk.contract.operations:
         if walk.documents(name, 507) and name != "getJobResult":  # which is of a job that ended so
-            walk.ask(name, 507, values={"id": walk.failed})
+            walk.engine.wait(lambda: refused(name), f"507 of {name}")
     walk.engine.redis_call("CONFIG", "SET", "maxmemory", "0")
 
 

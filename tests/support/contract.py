@@ -93,6 +93,10 @@ class Contract:
             faults += [f"header {name}{fault}" for fault in self.faults_of(value, header["schema"])]
         return faults + [f"header {name} is not documented" for name in headers if name not in known]
 
+    def judge_event(self, event, schema):
+        data = {"$ref": f"#/components/schemas/Event{event.get('event', '').capitalize()}"}
+        return self.faults_of(event, schema) or [f"event {event['event']}: {fault}" for fault in self.faults_of(json.loads(event["data"]), data)]
+
     def judge_body(self, response, answer):
         content = response.get("content")
         if not content:
@@ -101,7 +105,7 @@ class Contract:
         if kind not in content:
             return [f"media type '{kind}' is not documented"]
         if kind == "text/event-stream":  # the schema is of one event
-            return [fault for event in events_of(answer.body.decode()) for fault in self.faults_of(event, content[kind]["schema"])]
+            return [fault for event in events_of(answer.body.decode()) for fault in self.judge_event(event, content[kind]["schema"])]
         if not kind.endswith("json"):
             return []
         try:
