@@ -1,7 +1,7 @@
 /*
  * The routes of documents: list, get, submit, delete.
  *
- * A document comes as JSON (its text inside) or as a raw body with its media type; both end in one struct and one
+ * A document comes as JSON (its text inside), as a raw body with its media type, or as a form with a file; all end in one struct and one
  * way: validate, reserve the seq in the catalog, submit. A reservation is given back when the job was refused for
  * good, and kept when the job may exist.
  */
@@ -15,6 +15,7 @@
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/catalog.h"
+#include "common/multipart.h"
 #include "common/queue.h"
 #include "jobs/spec/media.h"
 
@@ -27,37 +28,49 @@ no_text(bool raw, struct err *err)
 	return raw ? false : err_at(err, "/text");
 }
 
-/* Parameters go through the table of the JSON form, so that both have the same limits and messages. */
+/* The members that come as text of their own: parameters, or parts of a form. */
+#define TEXT_MEMBERS 4
+static const char *const text_members[TEXT_MEMBERS] = { "id", "title", "uri", "metadata" };
+
+/* They go through the table of the JSON form, so that all forms have the same limits and messages. "" = not given. */
 static bool
-fields_from_params(struct call *call, struct document_body *body, struct err *err)
+fields_from_texts(struct call *call, const struct str texts[TEXT_MEMBERS],
+		  struct document_body *body, struct err *err)
 {
-	static const char *const names[] = { "id", "title", "uri", "metadata" };
-	AUTO(buf) struct buf text = BUF_INIT((size_t)256 * 1024);
+	AUTO(buf) struct buf text = BUF_INIT(256 * 1024);
 	AUTO_PTR(js_free) struct js *root = NULL;
 	struct jw w = jw_start(&text);
 
 	jw_obj(&w);
-	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+	for (size_t i = 0; i < TEXT_MEMBERS; i++) {
 		AUTO_PTR(js_free) struct js *metadata = NULL;
-		struct str value;
 
-		if (!call_param(call, names[i], &value, err))
-			return false;
-		if (value.len == 0)
+		if (texts[i].len == 0)
 			continue;
-		if (strcmp(names[i], "metadata") != 0) {
-			jw_kstr(&w, names[i], value);
+		if (strcmp(text_members[i], "metadata") != 0) {
+			jw_kstr(&w, text_members[i], texts[i]);
 			continue;
 		}
-		if (!js_parse(value, &metadata, err))
+		if (!js_parse(texts[i], &metadata, err))
 			return err_at(err, "/metadata");
-		jw_kraw(&w, names[i], value);
+		jw_kraw(&w, text_members[i], texts[i]);
 	}
 	jw_kcstr(&w, "text", "-"); /* required there; the body follows */
 	jw_end(&w);
-	return buf_check(&text, "the parameters", err) &&
+	return buf_check(&text, "the document's members", err) &&
 	       js_parse(str_make(text.data, text.len), &root, err) &&
 	       fields_from_json(&document_body_fields, root, body, &call->arena, err);
+}
+
+static bool
+fields_from_params(struct call *call, struct document_body *body, struct err *err)
+{
+	struct str texts[TEXT_MEMBERS];
+
+	for (size_t i = 0; i < TEXT_MEMBERS; i++)
+		if (!call_param(call, text_members[i], &texts[i], err))
+			return false;
+	return fields_from_texts(call, texts, body, err);
 }
 
 /* The declared type against the bytes; for text that is read here and now, the bytes themselves. */
@@ -95,6 +108,90 @@ read_raw(struct call *call, struct document_body *body, struct submit_options *o
 		       &body->text, err))
 		return false;
 	body->content_type = media_type;
+	if (str_trim(body->text).len == 0)
+		return no_text(true, err);
+	return check_content(body, err);
+}
+
+/* ---- a form: the file, and members beside it ---- */
+
+struct form {
+	struct str file, file_type;
+	bool has_file;
+	struct str texts[TEXT_MEMBERS];
+	bool has_text[TEXT_MEMBERS];
+};
+
+static bool
+take_part(struct form *form, const struct multipart_part *part, struct err *err)
+{
+	if (str_eq_c(part->name, "file")) {
+		if (form->has_file)
+			return err_set(err, ERR_INVALID,
+				       "the form has two files: one document a "
+				       "request");
+		form->has_file = true;
+		form->file = part->body;
+		form->file_type = part->content_type.len ? part->content_type : STR(MEDIA_DETECT);
+		return true;
+	}
+	for (size_t i = 0; i < TEXT_MEMBERS; i++) {
+		if (!str_eq_c(part->name, text_members[i]))
+			continue;
+		if (form->has_text[i] || !str_utf8_valid(part->body, NULL)) {
+			err_set(err, ERR_INVALID, "'%s' %s", text_members[i],
+				form->has_text[i] ? "is given twice" : "is not UTF-8");
+			return err_at(err, "/%s", text_members[i]);
+		}
+		form->has_text[i] = true;
+		form->texts[i] = part->body;
+		return true;
+	}
+	return err_set(err, ERR_INVALID,
+		       "the form has a field '" STR_FMT "': file, id, title, uri and metadata are "
+		       "known",
+		       STR_ARG(str_sub(part->name, 0, 40)));
+}
+
+static bool
+read_form(struct call *call, struct form *form, struct err *err)
+{
+	struct str header = STR(""), bytes;
+	struct multipart multipart;
+	struct multipart_part part;
+	bool more = true;
+
+	http_header(call->http, "Content-Type", &header);
+	if (!http_body(call->http, (size_t)call->api->config->max_body_bytes, &call->arena, &bytes,
+		       err) ||
+	    !multipart_open(header, bytes, &multipart, err))
+		return false;
+	while (more) {
+		if (!multipart_next(&multipart, &part, &more, err) ||
+		    (more && !take_part(form, &part, err)))
+			return false;
+	}
+	if (form->has_file)
+		return true;
+	err_set(err, ERR_INVALID, "the form has no 'file'");
+	return err_at(err, "/file");
+}
+
+static bool
+read_multipart(struct call *call, struct document_body *body, struct submit_options *options,
+	       struct err *err)
+{
+	static const char *const known[] = { SUBMIT_PARAMS, NULL };
+	struct form form = { .has_file = false };
+	struct str type;
+
+	if (!call_check_params(call, known, err) ||
+	    !submit_options_from_params(call, options, err) || !read_form(call, &form, err) ||
+	    !spec_content_type(form.file_type, &type, err) ||
+	    !fields_from_texts(call, form.texts, body, err))
+		return false;
+	body->content_type = type;
+	body->text = form.file;
 	if (str_trim(body->text).len == 0)
 		return no_text(true, err);
 	return check_content(body, err);
@@ -141,14 +238,17 @@ read_document(struct call *call, struct document_body *body, struct submit_optio
 	      struct err *err)
 {
 	struct str type = call_media_type(call);
-	bool raw = false, json, ok;
+	bool raw = false, ok;
 
 	document_body_init(body);
 	if (!call_param_bool(call, "raw", &raw, err))
 		return false;
-	json = type.len == 0 || str_eq_nocase(type, STR("application/json"));
-	ok = json && !raw ? read_json(call, body, options, err)
-			  : read_raw(call, body, options, err);
+	if (str_eq_nocase(type, STR("multipart/form-data")) && !raw)
+		ok = read_multipart(call, body, options, err);
+	else if (!raw && (type.len == 0 || str_eq_nocase(type, STR("application/json"))))
+		ok = read_json(call, body, options, err);
+	else
+		ok = read_raw(call, body, options, err);
 	if (!ok)
 		return false;
 	if (body->id.len && !catalog_doc_id_valid(body->id, err))

@@ -146,6 +146,8 @@ print_source(struct cli *cli, const struct js *source, int64_t number)
 		buf_add_str(&head, " > ");
 		text_add_line(&head, heading);
 	}
+	if (show_int(source, "page", 0) > 0)
+		buf_printf(&head, ", page %lld", (long long)show_int(source, "page", 0));
 	if (js_is(score, JS_REAL) || js_is(score, JS_INT))
 		buf_printf(&head, "  (%.3f)", js_number(score));
 	(void)fprintf(cli->out, "%s\n", head.data);

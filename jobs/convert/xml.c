@@ -131,10 +131,12 @@ on_error(void *user, const char *fmt, ...)
 
 /* ---- reading ---- */
 
+/* Some errors of encodings pass by on_error. Per thread; a converter has one. */
 static void
 init_library(void)
 {
 	xmlInitParser();
+	xmlSetGenericErrorFunc(NULL, on_error);
 }
 
 static bool

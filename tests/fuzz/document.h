@@ -61,7 +61,8 @@ fuzz_document(const char *media_type, const uint8_t *data, size_t size)
 		check_chunks(&parsed, &opts, &arena);
 	} else {
 		must(err.code == ERR_BAD_DOCUMENT || err.code == ERR_EMPTY_TEXT ||
-			     err.code == ERR_TOO_LARGE,
+			     err.code == ERR_TOO_LARGE ||
+			     err.code == ERR_UNSUPPORTED_MEDIA, /* the bytes say another type */
 		     "refused with a reason");
 		must(err.msg[0] && str_utf8_valid(str_of(err.msg), NULL), "the reason is a text");
 	}

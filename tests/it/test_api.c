@@ -425,6 +425,40 @@ test_document_raw(void **state)
 }
 
 #define DOCS V1 "/collections/default/documents"
+#define FORM "multipart/form-data; boundary=b"
+#define FORM_PART(name, text)                                                                      \
+	"--b\r\nContent-Disposition: form-data; name=\"" name "\"\r\n\r\n" text "\r\n"
+
+/* A file in a form, its type found by content. */
+static void
+test_document_form(void **state)
+{
+	struct ingest_payload payload = { 0 };
+	struct answer answer = { 0 };
+	struct fake_job job;
+	struct arena arena;
+
+	(void)state;
+	arena_init(&arena, 1 << 24);
+	drain_ingest();
+	ask_with(api->port, "POST", DOCS "?max_failures=2",
+		 (const char *const[]){ "Content-Type: " FORM, NULL },
+		 STR(FORM_PART("title", "A b") FORM_PART("file", "%PDF-1.4 \xff")
+			     FORM_PART("id", "f") FORM_PART("metadata", "{\"y\":1}") "--b--\r\n"),
+		 &answer);
+	if (answer.status != 202)
+		fail_msg(STR_FMT, STR_ARG(answer_str(&answer, "detail")));
+	fake_take(redis, "ingest", &arena, &job);
+	MUST(fields_from_pack(&ingest_payload_fields, job.payload, &payload, e));
+	assert_true(str_eq_c(payload.body, "%PDF-1.4 \xff"));
+	assert_true(str_eq_c(payload.content_type, "application/pdf"));
+	assert_true(str_eq_c(payload.document_id, "f"));
+	assert_true(str_eq_c(payload.title, "A b"));
+	assert_true(str_eq_c(payload.metadata, "{\"y\":1}"));
+	fake_succeed(redis, &job, "{}");
+	answer_release(&answer);
+	arena_release(&arena);
+}
 
 static void
 test_bad_documents(void **state)
@@ -463,8 +497,25 @@ test_bad_documents(void **state)
 		{ "POST", DOCS, "text/plain", "a\xc3(", 422, "BAD_DOCUMENT", "" },
 		{ "POST", DOCS, "text/plain; charset=latin1", "x", 415, "UNSUPPORTED_MEDIA_TYPE",
 		  "" },
-		{ "POST", DOCS, "multipart/form-data; boundary=b", "--b--", 415,
+		{ "POST", DOCS, "multipart/form-data", "--b--", 400, "MALFORMED_REQUEST", "" },
+		{ "POST", DOCS, "multipart/form-data; boundary=b", "--b--", 422, "INVALID_ARGUMENT",
+		  "/file" },
+		{ "POST", DOCS, FORM, FORM_PART("file", "x") FORM_PART("file", "y") "--b--", 422,
+		  "INVALID_ARGUMENT", "" },
+		{ "POST", DOCS, FORM, FORM_PART("file", "x") FORM_PART("tilte", "y") "--b--", 422,
+		  "INVALID_ARGUMENT", "" },
+		{ "POST", DOCS, FORM, FORM_PART("file", "x") FORM_PART("metadata", "7") "--b--",
+		  422, "INVALID_ARGUMENT", "/metadata" },
+		{ "POST", DOCS, FORM, FORM_PART("file", " ") "--b--", 422, "EMPTY_TEXT", "" },
+		{ "POST", DOCS, FORM, FORM_PART("file", "\x89PNG\r\n\x1a") "--b--", 415,
 		  "UNSUPPORTED_MEDIA_TYPE", "" },
+		{ "POST", DOCS "?id=x", FORM, FORM_PART("file", "x") "--b--", 422,
+		  "INVALID_ARGUMENT", "/id" },
+		{ "POST", DOCS, NULL, "{\"text\":\"x\",\"content_type\":\"application/pdf\"}", 422,
+		  "INVALID_ARGUMENT", "/content_type" },
+		{ "POST", DOCS, "application/octet-stream", "\x1f\x8b\x08", 415,
+		  "UNSUPPORTED_MEDIA_TYPE", "" },
+		{ "POST", DOCS, "text/html", "%PDF-1.4", 415, "UNSUPPORTED_MEDIA_TYPE", "" },
 		{ "POST", DOCS, "application/pdf", "%PDF", 415, "UNSUPPORTED_MEDIA_TYPE", "" },
 		{ "POST", DOCS, "application/x-www-form-urlencoded", "a=b", 415,
 		  "UNSUPPORTED_MEDIA_TYPE", "" },
@@ -1143,6 +1194,7 @@ main(void)
 		cmocka_unit_test(test_collection_pages),
 		cmocka_unit_test(test_document_json),
 		cmocka_unit_test(test_document_raw),
+		cmocka_unit_test(test_document_form),
 		cmocka_unit_test(test_bad_documents),
 		cmocka_unit_test(test_huge_bodies),
 		cmocka_unit_test(test_document_life),

@@ -351,7 +351,8 @@ answers_questions(void **state)
 	fake_api_set_result(
 		f->api,
 		"{\"answer\":\"Water boils at 100 degrees [1].\\u001b[2J\",\"citations\":[{\"n\":1,"
-		"\"document_id\":\"d/1.md\",\"title\":\"Water\",\"heading\":\"Boiling\",\"uri\":"
+		"\"document_id\":\"d/"
+		"1.md\",\"title\":\"Water\",\"heading\":\"Boiling\",\"page\":3,\"uri\":"
 		"\"file:///w.md\",\"text\":\"It boils\\nat 100.\",\"score\":0.75}],\"timings_ms\":"
 		"{\"embed\":1,\"retrieve\":2.6,\"generate\":null,\"total\":5},\"model\":"
 		"\"extractive\","
@@ -363,7 +364,7 @@ answers_questions(void **state)
 	assert_string_equal(f->out, "Water boils at 100 degrees [1]. [2J\n"
 				    "\n"
 				    "Sources\n"
-				    "[1] Water > Boiling  (0.750)\n"
+				    "[1] Water > Boiling, page 3  (0.750)\n"
 				    "     file:///w.md\n"
 				    "     It boils at 100.\n"
 				    "\n"
