@@ -24,7 +24,7 @@
 #include "jobs/step/retrieve.h"
 
 #define QUERY_RERANK_DEPTH 50	 /* candidates that go to the reranker, at least */
-#define QUERY_ANSWER_VERSION "1" /* part of the cache key: raise when answers change */
+#define QUERY_ANSWER_VERSION "2" /* part of the cache key: raise when answers change */
 #define QUERY_SCORE_DIGITS 5
 #define QUERY_CHUNK_ID_BYTES (CATALOG_DOC_ID_MAX_BYTES + CATALOG_GEN_BYTES + 32)
 #define QUERY_EVENT_MAX_BYTES ((size_t)1024 * 1024)
@@ -304,7 +304,8 @@ rerank_candidates(struct query *query, struct err *err)
 		passages[i] = (struct passage){ .title = candidate->hit.title,
 						.heading = candidate->hit.heading,
 						.text = candidate->hit.text,
-						.score = candidate->score };
+						.score = candidate->score,
+						.document_id = candidate->hit.document_id };
 	}
 	if (!reranker->ops->rerank(reranker, &call, query->payload.query, passages, query->count,
 				   scores, err))

@@ -10,6 +10,16 @@ extern const struct embedder_ops local_embedder_ops;
 extern const struct reranker_ops local_reranker_ops;
 extern const struct generator_ops extractive_generator_ops;
 
+/* How much of the reranked score each thing is; the rest is the first score. */
+struct rerank_shares {
+	float company, coverage, nearness, headline;
+};
+extern const struct rerank_shares rerank_shares_chosen;
+/* The local reranker with other shares, for measuring. */
+bool local_rerank_by(const struct rerank_shares *shares, const struct provider_call *call,
+		     struct str query, const struct passage *passages, size_t count,
+		     float *out_scores, struct err *err);
+
 /* ERR_CANCELLED or ERR_DEADLINE when the call is to stop. */
 bool local_call_check(const struct provider_call *call, struct err *err);
 

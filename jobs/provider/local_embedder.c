@@ -23,7 +23,7 @@
 #include "jobs/spec/spec.h"
 
 #define MAX_BATCH 64
-#define DENSE_WEIGHT 0.4 /* best on cranfield, and on cisi (docs/retrieval.md) */
+#define DENSE_WEIGHT 0.3 /* docs/retrieval.md */
 #define RUN_SHARE 0.5F	 /* of the runs of a word beside its stem */
 #define RUN_MIN 3
 #define RUN_MAX 4
@@ -142,7 +142,7 @@ add_words(struct local_embedder *self, struct str text, bool with_stop_words)
 
 /* Whole numbers, so that the order of the table, which depends on the texts before, does not matter. */
 static void
-project(struct local_embedder *self, float *out)
+project(struct local_embedder *self, enum embed_task task, float *out)
 {
 	size_t dim = self->embedder.dim;
 	double squares = 0;
@@ -154,7 +154,8 @@ project(struct local_embedder *self, float *out)
 		if (feature->hash == 0)
 			continue;
 
-		int64_t value = llrintf(feature->weight * sqrtf(feature->times) * SUM_SCALE);
+		float times = task == EMBED_QUERY ? feature->times : sqrtf(feature->times);
+		int64_t value = llrintf(feature->weight * times * SUM_SCALE);
 		size_t at = (size_t)((feature->hash >> 20) % dim);
 
 		self->sums[at] += feature->hash >> 63 ? value : -value;
@@ -174,7 +175,6 @@ local_embed(struct embedder *embedder, const struct provider_call *call, enum em
 {
 	struct local_embedder *self = (struct local_embedder *)embedder;
 
-	(void)task; /* questions and documents alike */
 	for (size_t i = 0; i < count; i++) {
 		if (!local_call_check(call, err))
 			return false;
@@ -183,7 +183,7 @@ local_embed(struct embedder *embedder, const struct provider_call *call, enum em
 		add_words(self, texts[i], false);
 		if (self->count == 0)
 			add_words(self, texts[i], true);
-		project(self, out + i * embedder->dim);
+		project(self, task, out + i * embedder->dim);
 	}
 	return true;
 }

@@ -51,7 +51,8 @@ struct embedder {
 
 struct passage {
 	struct str title, heading, text;
-	float score; /* fused, before reranking */
+	float score;		/* fused, before reranking */
+	struct str document_id; /* "" = of no other passage's */
 };
 
 struct reranker;

@@ -3,29 +3,46 @@
 #include <math.h>
 #include <stdlib.h>
 
-/* What turns a leg's scores into 0..1: its worst hit is 0, its best 1. */
+/* What turns a leg's scores into 0..1: its best hit is 1, its hit number FUSE_DEPTH (else its last one) 0. */
 struct scale {
 	float low, span;
+	float last; /* the last one's score */
 };
 
 /* The hits are sorted by falling score. */
 static struct scale
 scale_of(const struct store_hit *hits, size_t count)
 {
+	size_t low = count < FUSE_DEPTH ? count : FUSE_DEPTH;
+
 	if (count == 0)
-		return (struct scale){ 0, 0 };
-	return (struct scale){ hits[count - 1].score, hits[0].score - hits[count - 1].score };
+		return (struct scale){ 0, 0, 0 };
+	return (struct scale){ hits[low - 1].score, hits[0].score - hits[low - 1].score,
+			       hits[count - 1].score };
 }
 
-/* Equal scores are all the best, but for a leg that found nothing alike. */
+/* Equal scores are all the best, but for a leg that found nothing alike. Below the depth it is negative. */
 static double
-normal(struct scale scale, float score)
+raw_normal(struct scale scale, float score)
 {
-	if (isnan(score))
-		return 0;
 	if (scale.span <= 0)
 		return score > 0;
 	return ((double)score - (double)scale.low) / (double)scale.span;
+}
+
+static double
+normal(struct scale scale, float score)
+{
+	double value = isnan(score) ? 0 : raw_normal(scale, score);
+
+	return value > 0 ? value : 0;
+}
+
+/* Of hits that are deep in both legs: what is missing in a leg is as good as the leg's last hit. */
+static double
+tail(struct scale scale, float score)
+{
+	return raw_normal(scale, isnan(score) ? scale.last : score);
 }
 
 static int
@@ -43,6 +60,8 @@ by_falling_score(const void *a, const void *b)
 
 	if (left->score != right->score)
 		return left->score < right->score ? 1 : -1;
+	if (left->tail != right->tail)
+		return left->tail < right->tail ? 1 : -1;
 	return by_row(a, b);
 }
 
@@ -91,6 +110,8 @@ fuse_hits(const struct store_hits *hits, double dense_weight, struct arena *aren
 	for (size_t i = 0; i < count; i++) {
 		list[i].score = (float)(dense_weight * normal(dense, list[i].dense) +
 					(1 - dense_weight) * normal(lexical, list[i].lexical));
+		list[i].tail = (float)(dense_weight * tail(dense, list[i].dense) +
+				       (1 - dense_weight) * tail(lexical, list[i].lexical));
 		list[i].hit.score = list[i].score;
 	}
 	if (count > 1)

@@ -16,8 +16,8 @@
  * never something mixed.
  *
  * Dropped hits leave room: while fewer than top_k are visible and the store has more, the limit grows. The
- * first limit is far above top_k and does not depend on it for usual values, since fusing normalises by the
- * worst hit of a leg: so the same chunk has about the same score for different top_k.
+ * first limit is at least the depth that fusing normalises by: so the same chunk has the same score for
+ * different top_k.
  */
 #include "jobs/step/retrieve.h"
 
@@ -26,8 +26,8 @@
 #include "common/catalog.h"
 #include "jobs/step/fuse.h"
 
-#define LIMIT_FIRST 100 /* hits a leg */
-#define LIMIT_OVER 2	/* or this many times top_k */
+#define LIMIT_FIRST FUSE_DEPTH /* hits a leg */
+#define LIMIT_OVER 2	       /* or this many times top_k */
 #define LIMIT_GROWTH 4
 #define LIMIT_MAX 20000
 #define LOOKS_MAX 12

@@ -23,6 +23,7 @@ struct candidate {
 	struct store_hit hit;
 	float dense, lexical; /* raw scores; NAN = not in that leg */
 	float score;	      /* fused, 0..1 */
+	float tail;	      /* orders equal scores */
 };
 
 struct retrieve_request {

@@ -3,7 +3,7 @@
  *
  *	sqlite_db.c	 connections, schema, error codes
  *	sqlite_writer.c	 the writer thread and all changes
- *	sqlite_search.c	 searching: sqlite_filter.c, sqlite_match.c, sqlite_vectors.c (-> vectors.c)
+ *	sqlite_search.c	 searching: sqlite_filter.c, sqlite_words.c, sqlite_vectors.c (-> vectors.c)
  */
 #include <errno.h>
 #include <stdio.h>

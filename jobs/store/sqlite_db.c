@@ -7,8 +7,9 @@
 
 #include "common/base/clock.h"
 #include "common/base/id.h"
+#include "jobs/store/sqlite_words.h"
 
-#define SCHEMA_VERSION 1
+#define SCHEMA_VERSION 2
 #define APPLICATION_ID 0x52414745 /* "RAGE": what `file` and a wrong DATA_DIR are told by */
 #define BUSY_LIMIT_MS 30000	  /* FULL's worst wait for another process passed 4 s */
 #define BUSY_STEP_MAX_MS 20
@@ -149,7 +150,7 @@ db_open(struct db *db, const char *path, bool for_reading, struct err *err)
 					: "PRAGMA synchronous = FULL; PRAGMA cache_size = -8192;"
 					  "PRAGMA journal_size_limit = 67108864;";
 
-	if (!db_exec(db, setup, err)) {
+	if (!db_exec(db, setup, err) || !sqlite_words_register(db, err)) {
 		db_close(db);
 		return false;
 	}
@@ -162,7 +163,9 @@ void
 db_close(struct db *db)
 {
 	(void)sqlite3_close_v2(db->handle);
+	sqlite_words_release(db->words); /* its tokenizers are gone with the connection */
 	db->handle = NULL;
+	db->words = NULL;
 }
 
 static bool
@@ -177,6 +180,41 @@ read_number(struct db *db, const char *sql, int64_t *out, struct err *err)
 	return true;
 }
 
+/* Version 1 indexed with FTS5's own `porter` tokenizer: the indexes are made anew from the chunks. */
+static bool
+rebuild_words(struct db *db, struct err *err)
+{
+	AUTO_PTR(db_finish) struct sqlite3_stmt *statement = NULL;
+	int64_t id = 0, next = 0;
+	bool row = true;
+
+	if (!db_prepare(db, "SELECT min(id) FROM collection WHERE id > ?1", &statement, err))
+		return false;
+	for (;;) {
+		db_bind_i64(db, statement, 1, id);
+		if (!db_step(db, statement, &row, err))
+			return false;
+		next = row ? db_i64(statement, 0) : 0;
+		db_reset(statement); /* its table must not be in use while others are made */
+		if (next == 0)
+			return true;
+		id = next;
+		if (!sqlite_words_rebuild(db, id, err))
+			return err_wrap(err, "renew the words of collection %lld", (long long)id);
+	}
+}
+
+static bool
+stamp_file(struct db *db, struct err *err)
+{
+	char stamp[96];
+
+	(void)snprintf(stamp, sizeof(stamp),
+		       "PRAGMA application_id = %d; PRAGMA user_version = %d;", APPLICATION_ID,
+		       SCHEMA_VERSION);
+	return db_exec(db, stamp, err);
+}
+
 /* Inside a write transaction, so that two programs starting at a time do not both make the tables. */
 static bool
 make_schema(struct db *db, struct err *err)
@@ -188,6 +226,8 @@ make_schema(struct db *db, struct err *err)
 		return false;
 	if (version == SCHEMA_VERSION)
 		return true;
+	if (version == 1)
+		return rebuild_words(db, err) && stamp_file(db, err);
 	if (version > SCHEMA_VERSION) {
 		err_set(err, ERR_STORE_FAILED,
 			"cannot use the store: a newer program made it (its version is %lld, "
@@ -200,12 +240,7 @@ make_schema(struct db *db, struct err *err)
 		return err_cause(err, "%s", db->path);
 	}
 
-	char stamp[96];
-
-	(void)snprintf(stamp, sizeof(stamp),
-		       "PRAGMA application_id = %d; PRAGMA user_version = %d;", APPLICATION_ID,
-		       SCHEMA_VERSION);
-	return db_exec(db, schema, err) && db_exec(db, stamp, err);
+	return db_exec(db, schema, err) && stamp_file(db, err);
 }
 
 bool

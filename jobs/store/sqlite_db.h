@@ -20,17 +20,20 @@
 
 struct sqlite3;
 struct sqlite3_stmt;
+struct sqlite_words;
 
 struct db {
 	struct sqlite3 *handle;
-	const char *path; /* borrowed */
-	int bind_error;	  /* of the binds since the last step; the step reports it */
+	struct sqlite_words *words; /* owned; sqlite_words.h */
+	const char *path;	    /* borrowed */
+	int bind_error;		    /* of the binds since the last step; the step reports it */
 };
 
 /* Makes the file when it is missing. A connection for reading refuses to write. */
 bool db_open(struct db *db, const char *path, bool for_reading, struct err *err);
 void db_close(struct db *db);
-/* Brings the schema up: ERR_STORE_FAILED for a file that a newer program made or that is not a store. */
+/* Brings the schema up, an older program's file, too (once, then that program cannot use it any more):
+ * ERR_STORE_FAILED for a file that a newer program made or that is not a store. */
 bool db_prepare_schema(struct db *db, struct err *err);
 
 bool db_exec(struct db *db, const char *sql, struct err *err);

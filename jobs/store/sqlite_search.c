@@ -8,9 +8,9 @@
 
 #include "common/base/buf.h"
 #include "jobs/store/sqlite_store.h"
+#include "jobs/store/sqlite_words.h"
 
 #define SQL_MAX_BYTES ((size_t)256 * 1024) /* FILTER_MAX_NODES conditions fit */
-#define MATCH_MAX_BYTES ((size_t)64 * 1024)
 
 /* ---- the rows a filter allows ---- */
 
@@ -88,38 +88,51 @@ sqlite_allowed_rows(struct db *db, int64_t collection, const struct filter *filt
 /* ---- the lexical leg ---- */
 
 static bool
-search_words(struct db *db, const struct sqlite_collection *collection, struct str text,
-	     const struct row_set *set, struct best_rows *best, struct err *err)
+search_phrases(struct db *db, const struct sqlite_collection *collection,
+	       const struct words_question *question, const struct row_set *set,
+	       struct best_rows *best, struct err *err)
 {
 	AUTO_PTR(db_finish) struct sqlite3_stmt *statement = NULL;
-	AUTO(buf) struct buf match = BUF_INIT(MATCH_MAX_BYTES);
+	long long id = (long long)collection->id;
 	char sql[192];
 	bool row = false;
 
-	if (!sqlite_match_any(text, &match) || (!set->all && set->count == 0))
-		return true;
-	(void)snprintf(
-		sql, sizeof(sql),
-		"SELECT rowid, bm25(words_%lld, %s) FROM words_%lld WHERE words_%lld MATCH ?1 "
-		"AND rowid BETWEEN ?2 AND ?3",
-		(long long)collection->id, SQLITE_BM25_WEIGHTS, (long long)collection->id,
-		(long long)collection->id);
-	if (!buf_check(&match, "the question's words", err) ||
-	    !db_prepare(db, sql, &statement, err))
+	(void)snprintf(sql, sizeof(sql),
+		       "SELECT rowid, " SQLITE_WORDS_RANK
+		       "(words_%lld, ?4) FROM words_%lld WHERE words_%lld MATCH ?1 "
+		       "AND rowid BETWEEN ?2 AND ?3",
+		       id, id, id);
+	if (!db_prepare(db, sql, &statement, err))
 		return false;
-	db_bind_str(db, statement, 1, str_make(match.data, match.len));
+	db_bind_str(db, statement, 1, str_make(question->match.data, question->match.len));
 	db_bind_i64(db, statement, 2, set->all ? 0 : set->ranges[0].first);
 	db_bind_i64(db, statement, 3, set->all ? INT64_MAX : set->ranges[set->count - 1].last);
+	sqlite_words_bind(db, statement, 4, question);
 	while (db_step(db, statement, &row, err)) {
 		if (!row)
 			return true;
 
-		int64_t id = db_i64(statement, 0);
+		int64_t at = db_i64(statement, 0);
 
-		if (row_set_has(set, id)) /* SQLite's bm25 is smaller for the better */
-			best_rows_offer(best, id, (float)-db_f64(statement, 1));
+		if (row_set_has(set, at))
+			best_rows_offer(best, at, (float)db_f64(statement, 1));
 	}
 	return false;
+}
+
+static bool
+search_words(struct db *db, const struct sqlite_collection *collection,
+	     const struct store_search *search, const struct row_set *set, struct best_rows *best,
+	     struct err *err)
+{
+	AUTO(words_question) struct words_question question = { .count = 0 };
+	bool any = false;
+
+	if (!set->all && set->count == 0)
+		return true;
+	if (!sqlite_words_question(db, search->text, search->weights, &question, &any, err))
+		return false;
+	return !any || search_phrases(db, collection, &question, set, best, err);
 }
 
 /* ---- the hits ---- */
@@ -245,7 +258,7 @@ run_legs(const struct search_run *run, struct store_hits *out, struct err *err)
 		return false;
 	}
 	if (collection.id != 0 && run->search->lexical &&
-	    !search_words(run->db, &collection, run->search->text, &set, &lexical_best, err))
+	    !search_words(run->db, &collection, run->search, &set, &lexical_best, err))
 		return false;
 	best_rows_sort(&dense_best);
 	best_rows_sort(&lexical_best);

@@ -19,7 +19,6 @@
 #include "jobs/store/vectors.h"
 
 #define SQLITE_IDLE_READERS 16
-#define SQLITE_BM25_WEIGHTS "2.0, 1.5, 1.0" /* of title, heading, text */
 
 extern const struct store_ops sqlite_store_ops;
 
@@ -133,10 +132,5 @@ void sqlite_filter_sql(const struct filter *filter, struct buf *out);
  * of the collection. */
 bool sqlite_filter_narrows(const struct filter *filter);
 void sqlite_filter_bind(const struct filter *filter, struct db *db, struct sqlite3_stmt *statement);
-
-/* ---- sqlite_match.c ---- */
-
-/* An FTS5 expression that matches any of the text's words; false when it has no word. */
-bool sqlite_match_any(struct str text, struct buf *out);
 
 #endif

@@ -20,6 +20,7 @@
 
 #include "common/base/mem.h"
 #include "jobs/store/sqlite_store.h"
+#include "jobs/store/sqlite_words.h"
 
 #define GROUP_MAX 64		    /* writes in one transaction */
 #define REMOVAL_KEEP_VERSIONS 10000 /* a vector copy further behind is loaded anew */
@@ -105,11 +106,7 @@ add_collection(struct db *db, const struct store_document *document, struct sqli
 	db_bind_str(db, statement, 1, document->uid);
 	db_bind_i64(db, statement, 2, (int64_t)document->dim);
 	return db_run(db, statement, err) && sqlite_find_collection(db, document->uid, out, err) &&
-	       run_named(
-		       db,
-		       "CREATE VIRTUAL TABLE words_# USING fts5(title, heading, text, content='', "
-		       "tokenize='porter unicode61') ",
-		       out->id, NULL, 0, err);
+	       sqlite_words_create(db, out->id, err);
 }
 
 /* A change of the collection: its version, and what falls out of the removal log with it. */

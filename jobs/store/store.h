@@ -48,6 +48,16 @@ struct store_document {
 	size_t count, dim;
 };
 
+/* How the lexical leg of a store of ours weighs; docs/retrieval.md has the figures behind what was chosen. */
+struct lexical_weights {
+	double k1, b;	       /* BM25 */
+	double title, heading; /* of a word there; in the text it is 1 */
+	double repeat; /* a word that stands n times in the question weighs n (repeat + 1) / (n + repeat) */
+	double joined; /* of words joined by hyphens, as a phrase, for each word */
+	double exact;  /* of quoted parts and identifiers, as phrases, for each word */
+};
+extern const struct lexical_weights lexical_weights_chosen;
+
 struct store_search {
 	struct str uid;
 	struct str text;     /* for the lexical leg */
@@ -55,6 +65,8 @@ struct store_search {
 	size_t dim;
 	bool lexical; /* do the lexical leg */
 	size_t limit; /* hits a leg */
+	const struct lexical_weights
+		*weights; /* NULL = lexical_weights_chosen; for measuring others */
 	const struct filter *
 		filter; /* NULL = none; applied inside the search: `limit` is filled if it can be */
 };

@@ -201,11 +201,11 @@ close_reranker(void **state)
 }
 
 static const struct passage passages[] = {
-	{ S("Cooking"), S(""), S("Simmer the onions in butter for the sauce."), 0.5F },
+	{ S("Cooking"), S(""), S("Simmer the onions in butter for the sauce."), 0.5F, S("") },
 	{ S("Boundary layers"), S("Flat plate"),
-	  S("The turbulent boundary layer on a flat plate grows with its length."), 0.5F },
-	{ S(""), S(""), S(""), 0.5F },
-	{ S(""), S(""), S("A plate of boundary stones; the layer below is flat."), 0.5F },
+	  S("The turbulent boundary layer on a flat plate grows with its length."), 0.5F, S("") },
+	{ S(""), S(""), S(""), 0.5F, S("") },
+	{ S(""), S(""), S("A plate of boundary stones; the layer below is flat."), 0.5F, S("") },
 };
 
 static void
@@ -253,7 +253,7 @@ long_question_and_passage(void **state)
 	for (int i = 0; i < 400000; i++)
 		text[i] = (char)(i % 5 == 4 ? ' ' : "etaoinshrdlu"[(i / 5 + i) % 12]);
 
-	const struct passage passage = { STR(""), STR(""), str_of(text), 0.1F };
+	const struct passage passage = { STR(""), STR(""), str_of(text), 0.1F, STR("") };
 
 	MUST(reranker->ops->rerank(reranker, &no_limit, str_make(text, 20000), &passage, 1, &score,
 				   e));

@@ -1161,7 +1161,7 @@ newer_file_is_refused(void **state)
 	char path[FOLDER_BYTES + 16];
 	struct store *store = NULL;
 	struct err err = ERR_INIT;
-	const unsigned char newer[4] = { 0, 0, 0, 99 }, known[4] = { 0, 0, 0, 1 };
+	const unsigned char newer[4] = { 0, 0, 0, 99 }, known[4] = { 0, 0, 0, 2 };
 
 	store_close(fixture->store);
 	store_path(fixture, path);

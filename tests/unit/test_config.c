@@ -97,7 +97,7 @@ gives_defaults(void **state)
 	assert_int_equal(config.store, STORE_SQLITE);
 	assert_int_equal(config.environment, ENVIRONMENT_DEVELOPMENT);
 	assert_true(config.enable_monitoring);
-	assert_false(config.enable_reranking);
+	assert_true(config.enable_reranking);
 	config_release(&config);
 	config_release(&config); /* released already: nothing happens */
 	config_release(NULL);

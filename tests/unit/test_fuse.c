@@ -91,6 +91,38 @@ equal_scores(void **state)
 	NEAR(list[2].score, 0);
 }
 
+/* What is asked for beyond FUSE_DEPTH changes no score above; below, the raw scores decide. */
+static void
+same_scores_at_any_depth(void **state)
+{
+	static struct store_hit dense[2 * FUSE_DEPTH], lexical[2 * FUSE_DEPTH];
+	struct store_hits hits = { .dense = dense, .lexical = lexical };
+	struct candidate *few = NULL, *many = NULL;
+	size_t few_count = 0, many_count = 0, same = 0;
+	ARENA(arena);
+
+	(void)state;
+	for (int64_t i = 0; i < 2 * FUSE_DEPTH; i++) {
+		dense[i] = hit(i, 1 - 0.001F * (float)i);
+		lexical[i] = hit((i * 7 + 3) % 400, 50 - 0.1F * (float)i);
+	}
+	hits.dense_count = hits.lexical_count = FUSE_DEPTH;
+	assert_true(fuse_hits(&hits, 0.3, &arena, &few, &few_count));
+	hits.dense_count = hits.lexical_count = 2 * FUSE_DEPTH;
+	assert_true(fuse_hits(&hits, 0.3, &arena, &many, &many_count));
+	for (; same < few_count && few[same].score > 0; same++) {
+		assert_int_equal(few[same].hit.row, many[same].hit.row);
+		assert_true(few[same].score == many[same].score);
+	}
+	assert_true(same > FUSE_DEPTH);
+	for (size_t i = 1; i < many_count; i++) {
+		assert_true(many[i - 1].score >= many[i].score);
+		assert_true(many[i - 1].score > many[i].score || many[i - 1].tail >= many[i].tail);
+		assert_true(many[i].score >= 0);
+	}
+	assert_true(many[many_count - 1].tail < 0);
+}
+
 static void
 nothing(void **state)
 {
@@ -123,7 +155,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(both_legs_add_up),   cmocka_unit_test(one_leg_keeps_its_order),
 		cmocka_unit_test(equal_scores),	      cmocka_unit_test(nothing),
-		cmocka_unit_test(full_arena_is_said),
+		cmocka_unit_test(full_arena_is_said), cmocka_unit_test(same_scores_at_any_depth),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
