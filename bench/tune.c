@@ -36,6 +36,7 @@ struct variant {
 	char name[48];
 	enum method method;
 	struct lexical_weights lexical;
+	bool other_weights; /* lexical is not as chosen */
 	double dense_weight;
 	struct rerank_shares shares;
 	double sums[SCORE_KINDS];
@@ -81,6 +82,7 @@ vary(struct engine *engine, enum method method, const char *name, size_t offset,
 	for (size_t i = 0; i < count; i++) {
 		struct variant *variant = add_variant(engine, method, "");
 
+		variant->other_weights = true;
 		*(double *)(void *)((char *)&variant->lexical + offset) = values[i];
 		(void)snprintf(variant->name, sizeof(variant->name), "%s %g", name, values[i]);
 	}
@@ -134,6 +136,7 @@ add_variants(struct engine *engine)
 		for (size_t b = 0; b < ARRAY_SIZE(b_values); b++) {
 			struct variant *variant = add_variant(engine, LEXICAL, "");
 
+			variant->other_weights = true;
 			variant->lexical.k1 = k1_values[k];
 			variant->lexical.b = b_values[b];
 			(void)snprintf(variant->name, sizeof(variant->name), "k1 %g b %g",
@@ -346,8 +349,7 @@ ask_all(struct engine *engine)
 			struct variant *variant = &engine->variants[i];
 			struct store_hits hits = chosen;
 
-			if (memcmp(&variant->lexical, &lexical_weights_chosen,
-				   sizeof(variant->lexical)) != 0)
+			if (variant->other_weights)
 				search(engine, variant, query, NULL, &arena, &hits);
 			ask(variant, query, hits, &arena);
 		}

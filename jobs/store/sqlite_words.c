@@ -429,7 +429,7 @@ struct reader {
 	struct buf folded;
 };
 
-#define PLACES_MAX (4 * WORDS_MAX_TERMS)
+#define PLACES_MAX ((size_t)4 * WORDS_MAX_TERMS)
 
 /* What an apostrophe leaves: "pump's" an s, "they'll" an ll, "l'eau" an l. */
 static bool
@@ -448,6 +448,13 @@ is_remnant(struct str text, const struct token *token)
 	return false;
 }
 
+/* Places made from folded text may lie beyond the question. */
+static int
+inside(struct str text, int place)
+{
+	return (size_t)place < text.len ? place : (int)text.len;
+}
+
 static int
 note_place(void *user, const struct token *token)
 {
@@ -462,8 +469,8 @@ note_place(void *user, const struct token *token)
 	size_t len = stem_of(token->folded, stem);
 
 	reader->places[reader->count++] = (struct place){
-		.start = token->start,
-		.end = token->end,
+		.start = inside(reader->text, token->start),
+		.end = inside(reader->text, token->end),
 		.folded_at = reader->folded.len,
 		.folded_len = token->folded.len,
 		.stem = str_hash64(str_make(stem, len), 0),
@@ -483,9 +490,13 @@ add_phrase(struct words_question *question, struct str text, bool prefix, double
 	if (question->count > 0)
 		buf_add_str(&question->match, " OR ");
 	buf_add_char(&question->match, '"');
-	for (size_t i = 0; i < text.len; i++)
-		buf_add_char(&question->match,
-			     text.ptr[i] == '"' || !text.ptr[i] ? ' ' : text.ptr[i]);
+	for (size_t i = 0; i < text.len; i++) {
+		char c = text.ptr[i];
+
+		if (c == '"' || c == '\0')
+			c = ' ';
+		buf_add_char(&question->match, c);
+	}
 	buf_add_str(&question->match, prefix ? "\" *" : "\"");
 	question->phrase_weights[question->count++] = weight;
 }
