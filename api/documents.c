@@ -197,26 +197,6 @@ read_multipart(struct call *call, struct document_body *body, struct submit_opti
 	return check_content(body, err);
 }
 
-/* `text` is a JSON string: what is no text cannot stand there. */
-static bool
-check_text_type(struct document_body *body, struct err *err)
-{
-	const struct media_type *type;
-
-	if (!spec_content_type(body->content_type, &body->content_type, err)) {
-		err->code = ERR_INVALID; /* of a member, not of the request */
-		return err_at(err, "/content_type");
-	}
-	type = media_find(body->content_type);
-	if (type && type->is_text)
-		return true;
-	err_set(err, ERR_INVALID,
-		"'content_type' cannot be '" STR_FMT
-		"' in JSON: send the file as the request's body, or as multipart/form-data",
-		STR_ARG(body->content_type));
-	return err_at(err, "/content_type");
-}
-
 static bool
 read_json(struct call *call, struct document_body *body, struct submit_options *options,
 	  struct err *err)
@@ -228,7 +208,7 @@ read_json(struct call *call, struct document_body *body, struct submit_options *
 	    !submit_options_from_json(call, &submit_option_fields, &root, options, err) ||
 	    !fields_from_json(&document_body_fields, root, body, &call->arena, err))
 		return false;
-	if (!check_text_type(body, err))
+	if (!shared_text_type(body, err))
 		return false;
 	return str_trim(body->text).len > 0 || no_text(false, err);
 }

@@ -26,6 +26,15 @@ bool documents_post(struct call *call, struct err *err);
 bool documents_get(struct call *call, struct err *err);
 bool documents_delete(struct call *call, struct err *err);
 
+/* import.c */
+bool documents_import(struct call *call, struct err *err);
+
+/* diff.c */
+bool documents_diff(struct call *call, struct err *err);
+
+/* items.c */
+bool jobs_items(struct call *call, struct err *err);
+
 /* query.c */
 bool query_post(struct call *call, struct err *err);
 

@@ -83,7 +83,7 @@ release_seq(struct redis *redis, const struct job *job)
 	struct err ignored = ERR_INIT;
 	struct catalog_name full;
 
-	if (strcmp(job->type, "query") == 0 || !job->collection[0])
+	if (strcmp(job->type, "query") == 0 || job->batch.is || !job->collection[0])
 		return;
 	full = catalog_full_name(str_of(job->tenant), str_of(job->collection));
 	if (catalog_get(redis, str_of(full.text), &collection, &ignored))
@@ -222,9 +222,12 @@ read_filters(struct call *call, struct job_filters *out, struct err *err)
 			return unknown_value("status", out->status, err);
 		out->list.status = (int)status;
 	}
-	if (out->type.len && !job_type_find(out->type))
+	if (str_eq_c(out->type, JOB_TYPE_IMPORT))
+		out->list.type = JOB_TYPE_IMPORT;
+	else if (out->type.len && !job_type_find(out->type))
 		return unknown_value("type", out->type, err);
-	out->list.type = out->type.len ? job_type_find(out->type)->name : NULL;
+	else
+		out->list.type = out->type.len ? job_type_find(out->type)->name : NULL;
 	out->list.collection = out->collection.len ? out->collection.ptr : NULL;
 	return read_error_filter(out, err);
 }

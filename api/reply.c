@@ -6,6 +6,8 @@
 
 #include "common/base/clock.h"
 
+#define BATCH_STILL_MS 10000 /* without a change for so long its rate says nothing any more */
+
 /* Whole seconds, never less than it takes. */
 static int64_t
 seconds_up(int64_t us)
@@ -181,6 +183,62 @@ waited_ms(const struct job *job, int64_t now_unix_ms)
 	return until > job->created_ms ? until - job->created_ms : 0;
 }
 
+/* Lines a second, and the seconds until the last: known once all lines have come and while some are being done. */
+static void
+batch_progress(struct jw *w, const struct job *job, int64_t now_unix_ms)
+{
+	bool still = now_unix_ms - job->updated_ms > BATCH_STILL_MS;
+	double rate =
+		still && !job_status_done(job->status) ? 0 : (double)job->batch.rate_milli / 1000;
+	int64_t left = job->progress_total - job->progress_done;
+
+	jw_kint(w, "failed", job->batch.failed + job->batch.rejected);
+	jw_knum(w, "rate_per_s", rate, 6);
+	if (job_status_done(job->status))
+		jw_kint(w, "eta_s", 0);
+	else if (job->batch.sealed && rate > 0)
+		jw_kint(w, "eta_s", (int64_t)((double)left / rate) + 1);
+	else
+		jw_knull(w, "eta_s");
+}
+
+/* Of a bulk import, and of a child of one; null for all others. */
+static void
+batch_members(struct jw *w, const struct job *job)
+{
+	const struct job_batch *batch = &job->batch;
+	struct str parent;
+	int64_t line;
+	bool child = job_id_is_child(str_of(job->id), &parent, &line);
+
+	jw_key(w, "batch_id");
+	if (child)
+		jw_str(w, parent);
+	else
+		jw_null(w);
+	jw_key(w, "line");
+	if (child)
+		jw_int(w, line);
+	else
+		jw_null(w);
+	if (!batch->is) {
+		jw_knull(w, "import");
+		return;
+	}
+	jw_kobj(w, "import");
+	jw_kbool(w, "sealed", batch->sealed);
+	jw_kbool(w, "partial", batch->partial);
+	jw_kint(w, "last_line", batch->last_line);
+	jw_kint(w, "items", job->progress_total);
+	jw_kint(w, "pending", batch->pending);
+	jw_kint(w, "succeeded", batch->succeeded);
+	jw_kint(w, "failed", batch->failed);
+	jw_kint(w, "rejected", batch->rejected);
+	jw_kint(w, "cancelled", batch->cancelled);
+	jw_kint(w, "expired", batch->expired);
+	jw_end(w);
+}
+
 void
 reply_job_object(struct jw *w, const struct job *job, const struct err *error, int64_t now_unix_ms)
 {
@@ -204,7 +262,10 @@ reply_job_object(struct jw *w, const struct job *job, const struct err *error, i
 	jw_kcstr(w, "stage", job->stage[0] ? job->stage : NULL);
 	jw_kint(w, "done", job->progress_done);
 	jw_kint(w, "total", job->progress_total);
+	if (job->batch.is)
+		batch_progress(w, job, now_unix_ms);
 	jw_end(w);
+	batch_members(w, job);
 	jw_kcstr(w, "worker", job->worker[0] ? job->worker : NULL);
 	jw_kobj(w, "queue");
 	jw_kcstr(w, "name", job->queue.name);

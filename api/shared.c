@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "jobs/spec/media.h"
+
 #include "common/queue.h"
 
 /* ---- jobs ---- */
@@ -115,4 +117,23 @@ shared_document_id(struct str id, struct err *err)
 	struct err why = ERR_INIT;
 
 	return catalog_doc_id_valid(id, &why) || shared_no_document(id, err);
+}
+
+bool
+shared_text_type(struct document_body *body, struct err *err)
+{
+	const struct media_type *type;
+
+	if (!spec_content_type(body->content_type, &body->content_type, err)) {
+		err->code = ERR_INVALID; /* of a member, not of the request */
+		return err_at(err, "/content_type");
+	}
+	type = media_find(body->content_type);
+	if (type && type->is_text)
+		return true;
+	err_set(err, ERR_INVALID,
+		"'content_type' cannot be '" STR_FMT
+		"' in JSON: send the file as the request's body, or as multipart/form-data",
+		STR_ARG(body->content_type));
+	return err_at(err, "/content_type");
 }

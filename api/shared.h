@@ -10,6 +10,7 @@
 #include "common/base/err.h"
 #include "common/catalog.h"
 #include "common/job.h"
+#include "jobs/spec/spec.h"
 
 /*
  * A job of the client's, by its id. One of another tenant's is answered exactly as one that never was: ERR_NOT_FOUND,
@@ -33,6 +34,10 @@ bool shared_collection(struct call *call, struct collection *out, struct err *er
 /* ERR_EMBEDDER_MISMATCH when the collection's vectors are of another embedder than the configured one. */
 bool shared_check_embedder(const struct call *call, const struct collection *collection,
 			   struct err *err);
+
+/* The content_type of a document whose text is a JSON string: what is no text cannot stand there. Canonical afterwards;
+ * ERR_INVALID at /content_type. */
+bool shared_text_type(struct document_body *body, struct err *err);
 
 /* A text that cannot be an id is of no document: ERR_NOT_FOUND. */
 bool shared_document_id(struct str id, struct err *err);

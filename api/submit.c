@@ -127,11 +127,9 @@ add_i64(struct sha256 *hash, int64_t value)
 	sha256_add(hash, &value, sizeof(value));
 }
 
-static bool
-hash_key(const struct call *call, const void *payload, struct str key, struct submit *submit,
-	 struct err *err)
+static void
+hash_idem(const struct call *call, struct str key, char out[SHA256_HEX_BYTES])
 {
-	AUTO(buf) struct buf packed = BUF_INIT(PAYLOAD_SLACK_BYTES);
 	struct sha256 *hash = sha256_new();
 
 	if (!tenant_is_default(
@@ -141,8 +139,30 @@ hash_key(const struct call *call, const void *payload, struct str key, struct su
 	sha256_add_field(hash, call->http->method);
 	sha256_add_field(hash, call->http->path);
 	sha256_add_field(hash, key);
-	sha256_finish_hex(hash, submit->idem_hash);
+	sha256_finish_hex(hash, out);
+}
 
+bool
+submit_idem_hash(struct call *call, char out[SHA256_HEX_BYTES], struct err *err)
+{
+	struct str key;
+
+	if (!call_idempotency_key(call, &key, err))
+		return false;
+	out[0] = '\0';
+	if (key.len)
+		hash_idem(call, key, out);
+	return true;
+}
+
+static bool
+hash_key(const struct call *call, const void *payload, struct str key, struct submit *submit,
+	 struct err *err)
+{
+	AUTO(buf) struct buf packed = BUF_INIT(PAYLOAD_SLACK_BYTES);
+	struct sha256 *hash;
+
+	hash_idem(call, key, submit->idem_hash);
 	fields_to_pack(submit->type->payload, payload, &packed);
 	if (!buf_check(&packed, "the job", err))
 		return false;

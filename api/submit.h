@@ -59,6 +59,9 @@ bool submit_begin(struct call *call, const char *type, const void *payload, stru
 bool submit_send(struct call *call, struct submit *submit, const char *collection,
 		 const void *payload, bool always, bool *out_maybe, struct err *err);
 
+/* The hash of the request's Idempotency-Key with its principal, method and path; "" = none was sent. */
+bool submit_idem_hash(struct call *call, char out[SHA256_HEX_BYTES], struct err *err);
+
 bool submit_answer(struct call *call, const struct submit *submit, struct err *err);
 
 #endif

@@ -93,6 +93,15 @@ bool catalog_dropped(struct redis *redis, struct arena *arena, struct str **out_
  * catalog_release and lives until then. */
 bool catalog_accept(struct redis *redis, struct str uid, struct str document_id, struct str job_id,
 		    int64_t *out_seq, struct err *err);
+/* Many of them in one round trip, at most CATALOG_MAX_MANY. Errors as above end it (those before are reserved). Redis at
+ * maxmemory: seq stays 0. */
+#define CATALOG_MAX_MANY 100
+struct catalog_reservation {
+	struct str document_id, job_id; /* in, borrowed */
+	int64_t seq;			/* out */
+};
+bool catalog_accept_many(struct redis *redis, struct str uid, struct catalog_reservation *items,
+			 size_t count, struct err *err);
 /* Accepts a delete: reserves the seq and tombstones at once. *out_existed: readers saw a document before. */
 bool catalog_delete_document(struct redis *redis, struct str uid, struct str document_id,
 			     struct str job_id, int64_t *out_seq, bool *out_existed,
@@ -182,6 +191,16 @@ bool catalog_document(struct redis *redis, struct str uid, struct str document_i
  * empty when nothing is known of the document. For diffs. */
 bool catalog_peek(struct redis *redis, struct str uid, struct str document_id, struct arena *arena,
 		  struct document *out, struct err *err);
+/* What a diff needs of many documents, at most CATALOG_MAX_MANY in one round trip. */
+struct catalog_state {
+	bool visible, in_flight;
+	char content_hash[65]; /* hex, of the visible version; "" = none */
+};
+bool catalog_states(struct redis *redis, struct str uid, const struct str *ids, size_t count,
+		    struct catalog_state *out, struct err *err);
+/* The ids alone, as catalog_documents. Arena array. */
+bool catalog_ids(struct redis *redis, struct str uid, struct str after, size_t limit,
+		 struct arena *arena, struct str **out, size_t *out_count, struct err *err);
 /* In byte order of ids, after `after` ("" = from the start). *io_count: how many at most; how many there are, fewer
  * only at the end. */
 bool catalog_documents(struct redis *redis, struct str uid, struct str after, struct arena *arena,

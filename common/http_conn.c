@@ -5,7 +5,8 @@
  *						then closed without a word
  *	HEAD	its first byte is there		header_timeout_ms from that byte; then 408
  *	HANDLER	the handler runs		its own business
- *	BODY	the handler asked for it	body_timeout_ms from then; ERR_REQUEST_TIMEOUT
+ *	BODY	the handler asked for it	body_timeout_ms from then; ERR_REQUEST_TIMEOUT. Streamed: a minimum
+ *						rate instead (http_body_some)
  *	ANSWER	one sendmsg of head and body	body_timeout_ms without a byte taken, or slower
  *						than SLOWEST_READER on the whole; then closed
  *	STREAM	an answer in pieces		as ANSWER, for each piece (http_conn_stream.c)
@@ -328,6 +329,7 @@ begin_request(struct http_conn *conn)
 	conn->chunk = CHUNK_SIZE_LINE;
 	conn->left = 0;
 	conn->body_deadline_ms = 0;
+	conn->body_streamed = false;
 	conn->body_done = conn->body_broken = conn->body_kept = false;
 	conn->expect_pending = conn->answered = conn->close = false;
 	conn->stream = STREAM_NONE;

@@ -59,6 +59,8 @@ struct http_conn {
 	enum chunk_state chunk;
 	int64_t left; /* BODY_LENGTH: of the body; BODY_CHUNKED: of the chunk */
 	int64_t body_deadline_ms;
+	int64_t body_patience_ms; /* of a streamed body, see http_body_some */
+	bool body_streamed;
 	bool body_done;	  /* wholly read off the connection */
 	bool body_broken; /* nothing more can be read */
 	bool body_kept;	  /* body_text is it */
@@ -96,7 +98,7 @@ enum io http_conn_fill(struct http_conn *conn, int64_t deadline_ms, bool idle);
 /* All of the parts (which it changes); false when the client is gone or too slow. */
 bool http_conn_send(struct http_conn *conn, struct iovec *parts, size_t count, int64_t deadline_ms);
 
-/* ---- http_conn_body.c: http_body, and ---- */
+/* ---- http_conn_body.c: http_body, http_body_some, and ---- */
 
 /* Reads away what the handler left of the body; false when the connection must end instead. */
 bool http_conn_drain(struct http_conn *conn);

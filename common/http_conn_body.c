@@ -2,6 +2,10 @@
  * The body of a request, with a length or in chunks (RFC 9112 6 and 7). What has come together with the head
  * lies in the connection's data and is used up first; then data is read straight to where it belongs, at most
  * up to the end of the body or chunk, and the lines of the chunk framing through the window after the head.
+ *
+ * A body that is streamed (http_body_some) has no total time but patience: waiting spends it, bytes earn it back at the
+ * minimum rate, never above its full measure. The time that the handler takes between two calls costs the client
+ * nothing. Every wait ends at a moment where nothing is lost, so it may be cut into slices.
  */
 #include "common/http_conn.h"
 
@@ -140,6 +144,7 @@ body_some(struct http_conn *conn, struct buf *out, size_t most, bool *out_bad)
 
 	size_t want = conn->left < (int64_t)most ? (size_t)conn->left : most;
 	size_t got = conn->len - conn->at;
+	enum io io = IO_OK;
 
 	if (got > 0) {
 		got = got < want ? got : want;
@@ -147,17 +152,15 @@ body_some(struct http_conn *conn, struct buf *out, size_t most, bool *out_bad)
 		conn->at += got;
 	} else {
 		char *into = buf_reserve(out, want);
-		enum io io =
-			into ? http_conn_read(conn, into, want, conn->body_deadline_ms, false, &got)
-			     : IO_EOF;
 
-		if (io != IO_OK)
-			return io;
+		/* bytes that came with the end of the time are kept: a streamed body goes on */
+		io = into ? http_conn_read(conn, into, want, conn->body_deadline_ms, false, &got)
+			  : IO_EOF;
 		buf_commit(out, got);
 	}
 	conn->left -= (int64_t)got;
 	conn->body_done = conn->body == BODY_LENGTH && conn->left == 0;
-	return IO_OK;
+	return io;
 }
 
 static bool
@@ -179,27 +182,33 @@ body_too_large(struct http_conn *conn, size_t max_bytes, struct err *err)
 	return err_set(err, ERR_TOO_LARGE, "the body is larger than %zu bytes", max_bytes);
 }
 
+/* 100 Continue, where the client waits for it. */
+static bool
+body_welcome(struct http_conn *conn, struct err *err)
+{
+	static const char go_on[] = "HTTP/1.1 100 Continue\r\n\r\n";
+	union {
+		const char *in;
+		void *to;
+	} text = { .in = go_on };
+	struct iovec part = { .iov_base = text.to, .iov_len = sizeof(go_on) - 1 };
+
+	if (!conn->expect_pending)
+		return true;
+	conn->expect_pending = false;
+	/* a client that did not wait for it has the body on its way */
+	return conn->at < conn->len || http_conn_send(conn, &part, 1, conn->body_deadline_ms) ||
+	       body_fail(conn, IO_EOF, false, err);
+}
+
 /* The whole body into out, whose max is one above the limit. */
 static bool
 body_read(struct http_conn *conn, size_t max_bytes, struct buf *out, struct err *err)
 {
-	static const char go_on[] = "HTTP/1.1 100 Continue\r\n\r\n";
-
 	if (conn->body_deadline_ms == 0)
 		conn->body_deadline_ms = clock_mono_ms() + conn->shared->opts.body_timeout_ms;
-	if (conn->expect_pending) {
-		union {
-			const char *in;
-			void *to;
-		} text = { .in = go_on };
-		struct iovec part = { .iov_base = text.to, .iov_len = sizeof(go_on) - 1 };
-
-		conn->expect_pending = false;
-		/* a client that did not wait for it has the body on its way */
-		if (conn->at == conn->len &&
-		    !http_conn_send(conn, &part, 1, conn->body_deadline_ms))
-			return body_fail(conn, IO_EOF, false, err);
-	}
+	if (!body_welcome(conn, err))
+		return false;
 	while (!conn->body_done) {
 		size_t room = max_bytes - out->len + 1;
 		bool bad = false;
@@ -242,6 +251,63 @@ http_body(const struct http_request *request, size_t max_bytes, struct arena *ar
 	conn->body_kept = true;
 	conn->body_text = str_make(copy, text.len);
 	*out_body = conn->body_text;
+	return true;
+}
+
+static bool
+body_slow(struct http_conn *conn, const struct http_body_pace *pace, struct err *err)
+{
+	conn->body_broken = true;
+	return err_set(err, ERR_REQUEST_TIMEOUT,
+		       "the body came slower than %lld bytes a second for %lld ms",
+		       (long long)pace->min_bytes_per_s, (long long)pace->patience_ms);
+}
+
+bool
+http_body_some(const struct http_request *request, const struct http_body_pace *pace, int wait_ms,
+	       struct buf *out, size_t most, enum http_body_event *out_event, struct err *err)
+{
+	struct http_conn *conn = request->conn;
+	int64_t began_ms = clock_mono_ms(), slice_ms = wait_ms;
+	size_t before = out->len;
+	bool bad = false;
+	enum io io;
+
+	if (conn->body_broken)
+		return err_set(err, ERR_MALFORMED, "the body could not be read before");
+	if (!conn->body_streamed) {
+		conn->body_streamed = true;
+		conn->body_patience_ms = pace->patience_ms;
+		conn->body_deadline_ms = began_ms + pace->patience_ms;
+		if (!body_welcome(conn, err))
+			return false;
+	}
+	if (conn->body_done) {
+		*out_event = HTTP_BODY_END;
+		return true;
+	}
+	if (slice_ms > conn->body_patience_ms)
+		slice_ms = conn->body_patience_ms;
+	conn->body_deadline_ms = began_ms + slice_ms;
+	io = body_some(conn, out, most, &bad);
+	if (bad || !buf_ok(out))
+		return body_fail(conn, io, true, err);
+
+	int64_t got = (int64_t)(out->len - before);
+
+	conn->body_patience_ms -= clock_mono_ms() - began_ms;
+	if (io == IO_TIMEOUT && got == 0) {
+		*out_event = HTTP_BODY_IDLE;
+		return conn->body_patience_ms > 0 || body_slow(conn, pace, err);
+	}
+	if (io != IO_OK && io != IO_TIMEOUT)
+		return body_fail(conn, io, false, err);
+	conn->body_patience_ms += got * 1000 / pace->min_bytes_per_s;
+	if (conn->body_patience_ms > pace->patience_ms)
+		conn->body_patience_ms = pace->patience_ms;
+	if (conn->body_patience_ms <= 0 && !conn->body_done)
+		return body_slow(conn, pace, err);
+	*out_event = got > 0 ? HTTP_BODY_DATA : HTTP_BODY_END;
 	return true;
 }
 

@@ -77,6 +77,27 @@ bool http_header(const struct http_request *request, const char *name, struct st
 bool http_body(const struct http_request *request, size_t max_bytes, struct arena *arena,
 	       struct str *out_body, struct err *err);
 
+/* A body that is read as it comes, whatever its size; not together with http_body. */
+struct http_body_pace {
+	int64_t min_bytes_per_s; /* at least 1 */
+	int64_t patience_ms; /* a client may be silent for so long, or slower than that by as much */
+};
+enum http_body_event {
+	HTTP_BODY_DATA, /* something was appended */
+	HTTP_BODY_IDLE, /* nothing came within wait_ms; ask again */
+	HTTP_BODY_END	/* the whole body has been read */
+};
+
+/*
+ * Appends at most `most` bytes to out (whose max must allow them), waiting up to wait_ms for the first of them. Only the
+ * time of these calls counts against the client. Answers Expect: 100-continue. ERR_REQUEST_TIMEOUT for a client that is
+ * too slow, ERR_MALFORMED for a cut body; the connection then closes after the answer. A caller that stops in the middle
+ * sets answer.close.
+ */
+bool http_body_some(const struct http_request *request, const struct http_body_pace *pace,
+		    int wait_ms, struct buf *out, size_t most, enum http_body_event *out_event,
+		    struct err *err);
+
 /* A query parameter, decoded into the arena; *out_found false when absent. ERR_MALFORMED for bad encoding, ERR_INVALID
  * (pointer "/<name>") when given twice. */
 bool http_param(const struct http_request *request, const char *name, struct arena *arena,

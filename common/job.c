@@ -141,12 +141,35 @@ job_id_from_hash(struct queue_ref queue, const char *sha256_hex, char out[JOB_ID
 	return true;
 }
 
+void
+job_id_child(const char *batch_id, int64_t line, char out[JOB_ID_BYTES])
+{
+	(void)snprintf(out, JOB_ID_BYTES, "%s.%lld", batch_id, (long long)line);
+}
+
+bool
+job_id_is_child(struct str id, struct str *out_batch, int64_t *out_line)
+{
+	struct str line;
+	size_t at;
+
+	if (!str_find(id, STR("."), &at))
+		return false;
+	line = str_sub(id, at + 1, id.len);
+	/* one way to write a line, as below */
+	if (line.len == 0 || line.ptr[0] == '0' || !str_to_i64(line, 1, JOB_MAX_LINE, out_line))
+		return false;
+	*out_batch = str_sub(id, 0, at);
+	return true;
+}
+
 bool
 job_id_parse(struct str id, struct queue_ref *out_queue)
 {
 	struct str rest = id, name, number;
-	int64_t partition;
+	int64_t partition, line;
 
+	job_id_is_child(id, &rest, &line);
 	if (id.len >= JOB_ID_BYTES || !str_split(&rest, '-', &name) ||
 	    !str_split(&rest, '-', &number))
 		return false;

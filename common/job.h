@@ -3,7 +3,7 @@
  * scripts that move it in queue.c.
  *
  * A job id is "<queue>-<partition>-<ulid>", e.g. "ingest-0-01jdcx7m2v5q8r3s6t9w1y4z7b": it carries its
- * queue and partition, so a look-up needs no index.
+ * queue and partition, so a look-up needs no index. The id of a batch's child is "<batch>.<line>".
  */
 #ifndef RAG_COMMON_JOB_H
 #define RAG_COMMON_JOB_H
@@ -55,6 +55,22 @@ void job_id_new(struct queue_ref queue, char out[JOB_ID_BYTES]);
 bool job_id_from_hash(struct queue_ref queue, const char *sha256_hex, char out[JOB_ID_BYTES]);
 /* false when the text is not a job id; never looks at Redis. */
 bool job_id_parse(struct str id, struct queue_ref *out_queue);
+#define JOB_MAX_LINE INT64_C(999999999)
+void job_id_child(const char *batch_id, int64_t line, char out[JOB_ID_BYTES]);
+/* The batch and the line of a child's id; false when it is no child's. */
+bool job_id_is_child(struct str id, struct str *out_batch, int64_t *out_line);
+#define JOB_TYPE_IMPORT "import"
+
+/* Of a batch (common/batch.h): a job of type "import". Counts of lines. */
+struct job_batch {
+	bool is;	   /* it is one */
+	bool sealed;	   /* no more lines come */
+	bool partial;	   /* its upload ended before its body did */
+	bool dropping;	   /* past its retention: it is being removed */
+	int64_t last_line; /* the greatest line that is an item */
+	int64_t pending, succeeded, failed, cancelled, expired, rejected;
+	int64_t rate_milli; /* lines ended in 1,000 s, smoothed */
+};
 
 /* The record, as read from the hash job:<id>. Times are Unix ms by Redis' clock, 0 = not yet. */
 struct job {
@@ -80,6 +96,7 @@ struct job {
 	int64_t payload_bytes, result_bytes;
 	int64_t stream_ttl_ms; /* 0 = it does not stream; else how long its events are kept after its end */
 	char stream_end[JOB_ENTRY_BYTES]; /* id of the last event of a final job that streams */
+	struct job_batch batch;
 	enum err_code error; /* of the last failure; ERR_NONE = none. Its text is in out:<id> */
 };
 

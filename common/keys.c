@@ -6,8 +6,8 @@
 #include <string.h>
 
 /* Names in the order of enum queue_key and enum catalog_key. */
-static const char *const queue_names[] = { "ready",  "due",    "dead",	  "done",
-					   "paused", "outbox", "workers", "stat" };
+static const char *const queue_names[] = { "ready",  "due",	"dead", "done",	  "paused",
+					   "outbox", "workers", "stat", "batches" };
 static const char *const catalog_names[] = { "meta", "cur", "docs", "seqs" };
 
 /* Ids have been checked where they came in, so every name fits; a cut name would be another key's. */
@@ -66,6 +66,19 @@ struct key
 key_idem(struct queue_ref queue, struct str hash)
 {
 	return in_queue(queue, "idem", hash);
+}
+
+struct key
+key_batch_items(struct queue_ref queue, struct str batch_id, int64_t bucket)
+{
+	return make("rag:{%s.%u}:items:" STR_FMT ":%lld", queue.name, queue.partition,
+		    STR_ARG(batch_id), (long long)bucket);
+}
+
+struct key
+key_batch_rejects(struct queue_ref queue, struct str batch_id)
+{
+	return in_queue(queue, "rejects", batch_id);
 }
 
 struct key

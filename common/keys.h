@@ -25,7 +25,17 @@ struct queue_ref {
 	unsigned partition;
 };
 
-enum queue_key { QK_READY, QK_DUE, QK_DEAD, QK_DONE, QK_PAUSED, QK_OUTBOX, QK_WORKERS, QK_STAT };
+enum queue_key {
+	QK_READY,
+	QK_DUE,
+	QK_DEAD,
+	QK_DONE,
+	QK_PAUSED,
+	QK_OUTBOX,
+	QK_WORKERS,
+	QK_STAT,
+	QK_BATCHES /* zset: batches that are not over, by the end of their upload's lease */
+};
 
 struct key key_queue(struct queue_ref queue, enum queue_key which);
 struct key key_job(struct queue_ref queue, struct str job_id);	   /* job:<id> */
@@ -33,7 +43,13 @@ struct key key_payload(struct queue_ref queue, struct str job_id); /* in:<id> */
 struct key key_result(struct queue_ref queue, struct str job_id);  /* out:<id> */
 struct key key_events(struct queue_ref queue, struct str job_id);  /* ev:<id> */
 struct key key_idem(struct queue_ref queue, struct str hash);	   /* idem:<hash> */
-struct key key_lock(struct queue_ref queue, const char *task);	   /* lock:<task> */
+/* items:<batch>:<bucket>, a hash: line -> what became of it; a bucket holds KEYS_BUCKET_LINES lines, so that it stays
+ * a listpack */
+#define KEYS_BUCKET_LINES 100
+struct key key_batch_items(struct queue_ref queue, struct str batch_id, int64_t bucket);
+struct key key_batch_rejects(struct queue_ref queue,
+			     struct str batch_id); /* hash: line -> error of a rejected line */
+struct key key_lock(struct queue_ref queue, const char *task); /* lock:<task> */
 
 struct key key_collections(void); /* hash: collection name -> uid */
 

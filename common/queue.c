@@ -43,6 +43,8 @@
  *	reap        running -> retrying, failed (starts spent); cancelling -> cancelled; queued (delivered, not started) -> queued
  *	cancel      queued, scheduled, retrying -> cancelled; running -> cancelling
  *	retry_dead  failed -> queued
+ *	batch_open, batch_seal, and what ends the last child of a batch: a batch is running or cancelling in `batches`, then
+ *		succeeded or cancelled in `done` (common/batch.c)
  *	sweep, forget  final -> gone
  *
  * Rejected: XAUTOCLAIM to another worker (no back-off for a job that kills its workers, and the pending list would hold
@@ -55,6 +57,7 @@
 
 #include "common/base/auto.h"
 #include "common/base/id.h"
+#include "common/batch.h"
 #include "common/pack.h"
 #include "common/queue_internal.h"
 #include "common/zip.h"
@@ -103,6 +106,29 @@ field_text(const struct reply *flat, const char *name, char *out, size_t out_byt
 	str_copy(out, out_bytes, value);
 }
 
+static void
+parse_batch(const struct reply *flat, struct job *job)
+{
+	struct job_batch *batch = &job->batch;
+
+	batch->is = true;
+	batch->sealed = field_i64(flat, "sealed") != 0;
+	batch->partial = field_i64(flat, "partial") != 0;
+	batch->dropping = reply_get(flat, "drop") != NULL;
+	batch->last_line = field_i64(flat, "lines");
+	batch->pending = field_i64(flat, "n_wait");
+	batch->succeeded = field_i64(flat, "n_ok");
+	batch->failed = field_i64(flat, "n_fail");
+	batch->cancelled = field_i64(flat, "n_cancel");
+	batch->expired = field_i64(flat, "n_late");
+	batch->rejected = field_i64(flat, "n_bad");
+	batch->rate_milli = field_i64(flat, "rate");
+	str_copy(job->stage, sizeof(job->stage), batch->sealed ? STR("ingest") : STR("upload"));
+	job->progress_done = batch->succeeded + batch->failed + batch->cancelled + batch->expired +
+			     batch->rejected;
+	job->progress_total = job->progress_done + batch->pending;
+}
+
 bool
 queue_job_parse(const struct reply *flat, const char *id, struct queue_ref queue, struct job *out,
 		struct err *err)
@@ -142,6 +168,8 @@ queue_job_parse(const struct reply *flat, const char *id, struct queue_ref queue
 	job.result_bytes = field_i64(flat, "out_bytes");
 	job.stream_ttl_ms = field_i64(flat, "stream");
 	field_text(flat, "evd", job.stream_end, sizeof(job.stream_end));
+	if (strcmp(job.type, JOB_TYPE_IMPORT) == 0)
+		parse_batch(flat, &job);
 	job.error = ERR_NONE;
 	if (reply_str(reply_get(flat, "error"), &code) && code.len > 0) {
 		str_copy(wire, sizeof(wire), code);
@@ -160,10 +188,32 @@ queue_job_keys(struct queue_ref queue, struct str id, struct queue_job_keys *out
 	out->events = key_events(queue, id);
 }
 
+bool
+queue_child_keys(struct queue_ref queue, struct str id, struct queue_child_keys *out)
+{
+	struct str batch;
+	int64_t line;
+
+	if (!job_id_is_child(id, &batch, &line))
+		return false;
+	out->batch = key_job(queue, batch);
+	out->items = key_batch_items(queue, batch, line / KEYS_BUCKET_LINES);
+	out->batches = key_queue(queue, QK_BATCHES);
+	return true;
+}
+
 static void
 arg_key(struct redis_cmd *cmd, const struct key *key)
 {
 	redis_arg_c(cmd, key->text);
+}
+
+static void
+arg_child_keys(struct redis_cmd *cmd, const struct queue_child_keys *child)
+{
+	arg_key(cmd, &child->batch);
+	arg_key(cmd, &child->items);
+	arg_key(cmd, &child->batches);
 }
 
 /* false with ERR_NOT_FOUND: the text is no job id of ours. */
@@ -414,6 +464,24 @@ give_up(struct redis *redis, const struct queue_lease *lease, const struct err *
 	return false;
 }
 
+/* Without a payload there is nothing that the caller could give back. */
+static void
+take_ended(const struct reply *reply, const char *job_id, struct queue_ref queue,
+	   const struct queue_start *how, struct queue_started *out)
+{
+	struct err ignored = ERR_INIT;
+	struct str type = { 0 };
+
+	out->job = (struct job){ .queue = queue };
+	reply_str(reply_at(reply, 2), &type);
+	str_copy(out->job.id, sizeof(out->job.id), str_of(job_id));
+	str_copy(out->job.type, sizeof(out->job.type), type);
+	out->result = take_payload(reply_at(reply, 1), how->max_payload_bytes, how->arena,
+				   &out->payload, &ignored)
+			      ? QUEUE_START_ENDED
+			      : QUEUE_START_SKIPPED;
+}
+
 bool
 queue_start(struct redis *redis, struct queue_ref queue, const struct queue_entry *entry,
 	    const struct queue_start *how, struct queue_started *out, struct err *err)
@@ -423,12 +491,15 @@ queue_start(struct redis *redis, struct queue_ref queue, const struct queue_entr
 	struct key done = key_queue(queue, QK_DONE), paused = key_queue(queue, QK_PAUSED);
 	struct queue_lease lease = { .queue = queue };
 	struct err unusable = ERR_INIT;
+	struct queue_child_keys child;
 	struct queue_job_keys keys;
 	struct redis_cmd cmd;
 	struct str verdict;
+	bool is_child;
 
 	queue_job_keys(queue, str_of(entry->job_id), &keys);
-	redis_script_init(&cmd, &script_start, 7);
+	is_child = queue_child_keys(queue, str_of(entry->job_id), &child);
+	redis_script_init(&cmd, &script_start, is_child ? 11 : 7);
 	arg_key(&cmd, &ready);
 	arg_key(&cmd, &keys.job);
 	arg_key(&cmd, &keys.payload);
@@ -436,6 +507,10 @@ queue_start(struct redis *redis, struct queue_ref queue, const struct queue_entr
 	arg_key(&cmd, &done);
 	arg_key(&cmd, &paused);
 	arg_key(&cmd, &keys.events);
+	if (is_child) {
+		arg_key(&cmd, &keys.result);
+		arg_child_keys(&cmd, &child);
+	}
 	redis_arg_c(&cmd, QUEUE_GROUP);
 	redis_arg_c(&cmd, how->consumer);
 	redis_arg_c(&cmd, entry->entry);
@@ -444,6 +519,10 @@ queue_start(struct redis *redis, struct queue_ref queue, const struct queue_entr
 	if (!redis_run_script(redis, &cmd, &script_start, &reply, err) ||
 	    !queue_verdict(reply, "start", &verdict, err))
 		return err_wrap(err, "start");
+	if (str_eq_c(verdict, "ENDED")) {
+		take_ended(reply, entry->job_id, queue, how, out);
+		return true;
+	}
 	if (!str_eq_c(verdict, "OK")) {
 		out->result =
 			str_eq_c(verdict, "PAUSED") ? QUEUE_START_PAUSED : QUEUE_START_SKIPPED;
@@ -676,14 +755,17 @@ queue_settle(struct redis *redis, const struct queue_lease *lease,
 	AUTO(buf) struct buf bytes = BUF_INIT(QUEUE_MAX_STORED_BYTES);
 	AUTO_PTR(reply_free) struct reply *reply = NULL;
 	struct key ready = key_queue(lease->queue, QK_READY), sets[ARRAY_SIZE(wanted)];
+	struct queue_child_keys child;
 	struct queue_job_keys keys;
 	struct redis_cmd cmd;
 	struct str verdict, status;
+	bool is_child;
 
 	if (!settle_bytes(settle, &bytes, err))
 		return false;
 	queue_job_keys(lease->queue, str_of(lease->job_id), &keys);
-	redis_script_init(&cmd, &script_settle, 9);
+	is_child = queue_child_keys(lease->queue, str_of(lease->job_id), &child);
+	redis_script_init(&cmd, &script_settle, is_child ? 12 : 9);
 	arg_key(&cmd, &ready);
 	arg_key(&cmd, &keys.job);
 	arg_key(&cmd, &keys.payload);
@@ -693,6 +775,8 @@ queue_settle(struct redis *redis, const struct queue_lease *lease,
 		arg_key(&cmd, &sets[i]);
 	}
 	arg_key(&cmd, &keys.events);
+	if (is_child)
+		arg_child_keys(&cmd, &child);
 	redis_arg_c(&cmd, QUEUE_GROUP);
 	redis_arg_c(&cmd, lease->entry);
 	redis_arg_i64(&cmd, lease->epoch);
@@ -804,18 +888,21 @@ queue_cancel(struct redis *redis, struct str job_id, const struct queue_keep_opt
 	static const enum queue_key wanted[] = { QK_STAT, QK_DUE, QK_DONE };
 	AUTO_PTR(reply_free) struct reply *reply = NULL;
 	struct key ready, sets[ARRAY_SIZE(wanted)];
+	struct queue_child_keys child;
 	struct queue_job_keys keys;
 	struct queue_ref queue;
 	struct redis_cmd cmd;
 	struct str verdict;
 	struct job job = { 0 };
+	bool is_child;
 
 	(void)retention;
 	if (!find_queue(job_id, &queue, err))
 		return false;
 	queue_job_keys(queue, job_id, &keys);
 	ready = key_queue(queue, QK_READY);
-	redis_script_init(&cmd, &script_cancel, 8);
+	is_child = queue_child_keys(queue, job_id, &child);
+	redis_script_init(&cmd, &script_cancel, is_child ? 11 : 8);
 	arg_key(&cmd, &ready);
 	arg_key(&cmd, &keys.job);
 	arg_key(&cmd, &keys.payload);
@@ -825,6 +912,8 @@ queue_cancel(struct redis *redis, struct str job_id, const struct queue_keep_opt
 		arg_key(&cmd, &sets[i]);
 	}
 	arg_key(&cmd, &keys.events);
+	if (is_child)
+		arg_child_keys(&cmd, &child);
 	redis_arg_c(&cmd, QUEUE_GROUP);
 	redis_arg(&cmd, job_id);
 	redis_arg_c(&cmd, KEYS_CHANNEL);
@@ -833,6 +922,8 @@ queue_cancel(struct redis *redis, struct str job_id, const struct queue_keep_opt
 		return err_wrap(err, "cancel");
 	if (str_eq_c(verdict, "NONE"))
 		return no_such_job(job_id, err);
+	if (str_eq_c(verdict, "BATCH"))
+		return batch_cancel(redis, job_id, out, err);
 	if (!answered_job(reply, job_id, queue, &job, err))
 		return false;
 	if (str_eq_c(verdict, "FINAL"))
@@ -846,12 +937,14 @@ bool
 queue_retry_dead(struct redis *redis, struct str job_id, struct job *out, struct err *err)
 {
 	AUTO_PTR(reply_free) struct reply *reply = NULL;
-	struct key ready, stat, dead;
+	struct key ready, stat, dead, done;
+	struct queue_child_keys child;
 	struct queue_job_keys keys;
 	struct queue_ref queue;
 	struct redis_cmd cmd;
 	struct str verdict;
 	struct job job = { 0 };
+	bool is_child;
 
 	if (!find_queue(job_id, &queue, err))
 		return false;
@@ -859,7 +952,9 @@ queue_retry_dead(struct redis *redis, struct str job_id, struct job *out, struct
 	ready = key_queue(queue, QK_READY);
 	stat = key_queue(queue, QK_STAT);
 	dead = key_queue(queue, QK_DEAD);
-	redis_script_init(&cmd, &script_retry_dead, 7);
+	done = key_queue(queue, QK_DONE);
+	is_child = queue_child_keys(queue, job_id, &child);
+	redis_script_init(&cmd, &script_retry_dead, is_child ? 11 : 7);
 	arg_key(&cmd, &ready);
 	arg_key(&cmd, &keys.job);
 	arg_key(&cmd, &keys.payload);
@@ -867,6 +962,10 @@ queue_retry_dead(struct redis *redis, struct str job_id, struct job *out, struct
 	arg_key(&cmd, &stat);
 	arg_key(&cmd, &dead);
 	arg_key(&cmd, &keys.events);
+	if (is_child) {
+		arg_child_keys(&cmd, &child);
+		arg_key(&cmd, &done);
+	}
 	redis_arg(&cmd, job_id);
 	redis_arg_c(&cmd, KEYS_CHANNEL);
 	if (!redis_run_script(redis, &cmd, &script_retry_dead, &reply, err) ||
@@ -926,7 +1025,7 @@ forget(struct redis *redis, struct str job_id, int64_t version, struct err *err)
 		return err_set(err, ERR_PRECONDITION,
 			       "cannot forget job '" STR_FMT "': its record has changed",
 			       STR_ARG(job_id));
-	return true;
+	return !str_eq_c(verdict, "BATCH") || batch_drop(redis, queue, job_id, err);
 }
 
 bool

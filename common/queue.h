@@ -82,7 +82,10 @@ enum queue_start_result {
 	QUEUE_START_SKIPPED,
 	/* Nothing to run either: its payload is missing, broken or too large; the job is dead now, and its record says so. */
 	QUEUE_START_BROKEN,
-	QUEUE_START_PAUSED /* the queue is paused: the entry was put back, uncharged */
+	QUEUE_START_PAUSED, /* the queue is paused: the entry was put back, uncharged */
+	/* A child of a batch that ended at this moment: it had expired, or its batch was cancelled. The payload is handed
+	 * out so that what was reserved for the job can be given back (job_settled); no lease, of the record id and type. */
+	QUEUE_START_ENDED
 };
 
 struct queue_lease {
@@ -155,6 +158,7 @@ struct queue_keep_opts {
 
 struct queue_kept {
 	int64_t promoted, reaped, swept, consumers_removed;
+	int64_t sealed; /* batches whose upload was abandoned */
 };
 
 /* Moves due jobs to ready, turns expired leases into new entries (with backoff) or dead jobs, drops records
@@ -181,14 +185,14 @@ bool queue_result(struct redis *redis, const struct job *job, size_t max_bytes, 
 /* The stored text of the last failure as a filled struct err; false -> *out has the code alone. */
 bool queue_last_error(struct redis *redis, const struct job *job, struct err *out);
 
-/* Cancels. *out is the record afterwards: cancelled (was queued, scheduled or retrying), cancelling (was
+/* Cancels (a batch: its children end as they are reached). *out is the record afterwards: cancelled (was queued, scheduled or retrying), cancelling (was
  * running), cancelled already. ERR_ALREADY_FINAL for other final states; ERR_NOT_FOUND. retention is not looked at (may be NULL). */
 bool queue_cancel(struct redis *redis, struct str job_id, const struct queue_keep_opts *retention,
 		  struct job *out, struct err *err);
 /* A dead job is queued again with fresh budgets; the epoch goes on. Repeating it before the job starts changes nothing.
  * ERR_CONFLICT when it is not `failed`, ERR_GONE when its payload is not there. */
 bool queue_retry_dead(struct redis *redis, struct str job_id, struct job *out, struct err *err);
-/* Forgets a final job: record, payload, result. ERR_NOT_FINAL otherwise. */
+/* Forgets a final job: record, payload, result; of a batch its items too. ERR_NOT_FINAL otherwise. */
 bool queue_forget(struct redis *redis, struct str job_id, struct err *err);
 /* The same, if the record is still at this version; else ERR_PRECONDITION. */
 bool queue_forget_version(struct redis *redis, struct str job_id, int64_t version, struct err *err);

@@ -26,4 +26,10 @@ struct queue_job_keys {
 };
 void queue_job_keys(struct queue_ref queue, struct str id, struct queue_job_keys *out);
 
+/* What the scripts need to keep a child's batch right; false: the job is no child of a batch. */
+struct queue_child_keys {
+	struct key batch, items, batches;
+};
+bool queue_child_keys(struct queue_ref queue, struct str id, struct queue_child_keys *out);
+
 #endif

@@ -1,5 +1,5 @@
 /*
- * queue_keep: what has to happen without anybody asking: promote, reap, sweep, and dead consumers.
+ * queue_keep: what has to happen without anybody asking: promote, reap, sweep, abandoned batches, and dead consumers.
  *
  * Each is two phases: ids are read first, then passed as keys to a script that looks at every one again. So a second
  * keeper at the same time does no harm; the advisory lock only spares the work.
@@ -8,11 +8,14 @@
 
 #include "common/base/auto.h"
 #include "common/base/id.h"
+#include "common/batch.h"
 #include "common/queue_internal.h"
 #include "common/zip.h"
 
 #define QUEUE_LOCK_MS 1000
 #define QUEUE_MAX_REAPED 50
+#define QUEUE_MAX_PROMOTED 60 /* a child of a batch has six keys */
+#define QUEUE_DROP_STEPS 20   /* of one batch a round: 200,000 lines */
 #define QUEUE_FORGOTTEN_LEASES                                                                     \
 	10 /* idle time after which a consumer that never announced itself is dead */
 
@@ -102,28 +105,41 @@ promote(struct redis *redis, struct queue_ref queue, int64_t now_ms, struct queu
 	AUTO_PTR(reply_free) struct reply *due_ids = NULL;
 	struct key ready = key_queue(queue, QK_READY), due = key_queue(queue, QK_DUE);
 	struct key done = key_queue(queue, QK_DONE), stat = key_queue(queue, QK_STAT);
-	struct queue_job_keys keys[QUEUE_MAX_ITEMS];
+	struct queue_job_keys keys[QUEUE_MAX_PROMOTED];
+	struct queue_child_keys children[QUEUE_MAX_PROMOTED];
+	size_t count, child_count = 0, child_at[QUEUE_MAX_PROMOTED];
 	struct redis_cmd cmd;
 	struct str id;
-	size_t count;
 
-	if (!members_until(redis, &due, now_ms, QUEUE_MAX_ITEMS, &due_ids, err))
+	if (!members_until(redis, &due, now_ms, QUEUE_MAX_PROMOTED, &due_ids, err))
 		return false;
 	count = reply_len(due_ids);
 	if (count == 0)
 		return true;
-	redis_script_init(&cmd, &script_promote, 4 + 3 * count);
+	for (size_t i = 0; i < count; i++) {
+		if (!reply_str(reply_at(due_ids, i), &id))
+			return reply_bad("ZRANGEBYSCORE", err);
+		queue_job_keys(queue, id, &keys[i]);
+		if (queue_child_keys(queue, id, &children[child_count]))
+			child_at[child_count++] = i;
+	}
+	redis_script_init(&cmd, &script_promote,
+			  4 + 3 * count + (child_count ? 1 + 3 * child_count : 0));
 	redis_arg_c(&cmd, ready.text);
 	redis_arg_c(&cmd, due.text);
 	redis_arg_c(&cmd, done.text);
 	redis_arg_c(&cmd, stat.text);
 	for (size_t i = 0; i < count; i++) {
-		if (!reply_str(reply_at(due_ids, i), &id))
-			return reply_bad("ZRANGEBYSCORE", err);
-		queue_job_keys(queue, id, &keys[i]);
 		redis_arg_c(&cmd, keys[i].job.text);
 		redis_arg_c(&cmd, keys[i].payload.text);
 		redis_arg_c(&cmd, keys[i].events.text);
+	}
+	if (child_count)
+		redis_arg_c(&cmd, children[0].batches.text);
+	for (size_t i = 0; i < child_count; i++) {
+		redis_arg_c(&cmd, keys[child_at[i]].result.text);
+		redis_arg_c(&cmd, children[i].batch.text);
+		redis_arg_c(&cmd, children[i].items.text);
 	}
 	redis_arg_c(&cmd, KEYS_CHANNEL);
 	for (size_t i = 0; i < count; i++) {
@@ -241,10 +257,15 @@ run_reap(struct redis *redis, struct queue_ref queue, const struct queue_keep_op
 	 const struct reap_item *items, size_t count, int64_t *io_reaped, struct err *err)
 {
 	static const enum queue_key wanted[] = { QK_READY, QK_DUE, QK_DEAD, QK_DONE, QK_STAT };
+	struct queue_child_keys children[QUEUE_MAX_REAPED];
 	struct key sets[ARRAY_SIZE(wanted)];
+	size_t child_count = 0;
 	struct redis_cmd cmd;
 
-	redis_script_init(&cmd, &script_reap, ARRAY_SIZE(wanted) + 4 * count);
+	for (size_t i = 0; i < count; i++)
+		child_count += queue_child_keys(queue, str_of(items[i].id), &children[child_count]);
+	redis_script_init(&cmd, &script_reap,
+			  ARRAY_SIZE(wanted) + 4 * count + (child_count ? 1 + 2 * child_count : 0));
 	for (size_t i = 0; i < ARRAY_SIZE(wanted); i++) {
 		sets[i] = key_queue(queue, wanted[i]);
 		redis_arg_c(&cmd, sets[i].text);
@@ -254,6 +275,12 @@ run_reap(struct redis *redis, struct queue_ref queue, const struct queue_keep_op
 		redis_arg_c(&cmd, items[i].keys.payload.text);
 		redis_arg_c(&cmd, items[i].keys.result.text);
 		redis_arg_c(&cmd, items[i].keys.events.text);
+	}
+	if (child_count)
+		redis_arg_c(&cmd, children[0].batches.text);
+	for (size_t i = 0; i < child_count; i++) {
+		redis_arg_c(&cmd, children[i].batch.text);
+		redis_arg_c(&cmd, children[i].items.text);
 	}
 	redis_arg_c(&cmd, QUEUE_GROUP);
 	redis_arg_i64(&cmd, opts->lease_ms);
@@ -296,6 +323,31 @@ reap(struct redis *redis, struct queue_ref queue, const struct queue_keep_opts *
 
 /* ---- sweep ---- */
 
+/* Batches are only marked by the script: their many keys go afterwards, and in the next rounds. */
+static bool
+run_sweep(struct redis *redis, struct queue_ref queue, struct redis_cmd *cmd, int64_t *io_swept,
+	  struct err *err)
+{
+	AUTO_PTR(reply_free) struct reply *reply = NULL;
+	const struct reply *batches;
+	int64_t count;
+
+	if (!redis_run_script(redis, cmd, &script_sweep, &reply, err))
+		return false;
+	if (!reply_i64(reply_at(reply, 0), &count))
+		return reply_bad("sweep", err);
+	batches = reply_at(reply, 1);
+	*io_swept += count + (int64_t)reply_len(batches);
+	for (size_t i = 0; i < reply_len(batches); i++) {
+		struct str id;
+
+		if (reply_str(reply_at(batches, i), &id) &&
+		    !batch_drop_some(redis, queue, id, QUEUE_DROP_STEPS, err))
+			return false;
+	}
+	return true;
+}
+
 static bool
 sweep_ids(struct redis *redis, struct queue_ref queue, const struct queue_keep_opts *opts,
 	  const struct reply *ids, int64_t *io_swept, struct err *err)
@@ -330,7 +382,7 @@ sweep_ids(struct redis *redis, struct queue_ref queue, const struct queue_keep_o
 		reply_str(reply_at(ids, i), &id);
 		redis_arg(&cmd, id);
 	}
-	return run_count(redis, &cmd, &script_sweep, io_swept, err);
+	return run_sweep(redis, queue, &cmd, io_swept, err);
 }
 
 static bool
@@ -421,6 +473,7 @@ queue_keep(struct redis *redis, struct queue_ref queue, const char *owner,
 	if (ours &&
 	    (!server_time_ms(redis, &now_ms, err) || !promote(redis, queue, now_ms, &kept, err) ||
 	     (opts->may_reap && !reap(redis, queue, opts, &kept, err)) ||
+	     !batch_seal_abandoned(redis, queue, now_ms, &kept.sealed, err) ||
 	     !sweep(redis, queue, opts, now_ms, &kept, err) ||
 	     !remove_dead_consumers(redis, queue, opts, &kept, err)))
 		return err_wrap(err, "keep queue '%s'", queue.name);

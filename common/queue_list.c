@@ -1,7 +1,7 @@
 /*
  * queue_list: the figures and the lists of a queue. Only reads.
  *
- * A list walks four phases: ready (stream order), due (next first), done and dead (newest first). A cursor is the phase's
+ * A list walks five phases: batches at work (newest lease first), ready (stream order), due (next first), done and dead (newest first). A cursor is the phase's
  * letter and a position in it: the last stream id, or "<score>~<id>" of the last member. When that member has moved on,
  * its place still tells where to go on (rank_behind), so a walk sees every job that stays where it is, once.
  */
@@ -168,38 +168,40 @@ queue_stats(struct redis *redis, struct queue_ref queue, int64_t lease_ms, struc
 
 /* ---- lists ---- */
 
-static const char phases[] = "rdfx"; /* ready, due, done (finished), dead (x) */
+static const char phases[] = "brdfx"; /* batches, ready, due, done (finished), dead (x) */
 
 struct walk {
 	struct redis *redis;
 	struct queue_list *list;
-	char phase;	   /* 0 = the end */
-	char position[96]; /* in the phase; "" = its beginning */
+	const char *phases; /* those in which jobs of the wanted status are */
+	char phase;	    /* 0 = the end */
+	char position[96];  /* in the phase; "" = its beginning */
 	size_t scanned;
 	struct job *jobs; /* arena */
 	size_t count;
 };
 
-/* Where jobs of this status are; 0 = anywhere. */
-static char
-phase_of_status(int status)
+/* Where jobs of this status are. */
+static const char *
+phases_of_status(int status)
 {
 	switch (status) {
-	case JOB_QUEUED:
 	case JOB_RUNNING:
 	case JOB_CANCELLING:
-		return 'r';
+		return "br";
+	case JOB_QUEUED:
+		return "r";
 	case JOB_SCHEDULED:
 	case JOB_RETRYING:
-		return 'd';
+		return "d";
 	case JOB_SUCCEEDED:
 	case JOB_CANCELLED:
 	case JOB_EXPIRED:
-		return 'f';
+		return "f";
 	case JOB_FAILED:
-		return 'x';
+		return "x";
 	default:
-		return 0;
+		return phases;
 	}
 }
 
@@ -214,15 +216,15 @@ static bool
 walk_start(struct walk *walk, struct err *err)
 {
 	const char *cursor = walk->list->cursor;
-	char only = phase_of_status(walk->list->status);
 	struct str position, score;
 	int64_t number;
 
+	walk->phases = phases_of_status(walk->list->status);
 	if (cursor[0] == '\0') {
-		walk->phase = (char)(only ? only : phases[0]);
+		walk->phase = walk->phases[0];
 		return true;
 	}
-	if (!strchr(phases, cursor[0]) || (only && cursor[0] != only))
+	if (!strchr(walk->phases, cursor[0]))
 		return bad_cursor(err);
 	walk->phase = cursor[0];
 	position = str_of(cursor + 1);
@@ -240,10 +242,10 @@ walk_start(struct walk *walk, struct err *err)
 static void
 next_phase(struct walk *walk)
 {
-	const char *at = strchr(phases, walk->phase);
+	const char *at = strchr(walk->phases, walk->phase);
 
 	walk->position[0] = '\0';
-	walk->phase = (char)(at && !phase_of_status(walk->list->status) ? at[1] : '\0');
+	walk->phase = (char)(at ? at[1] : '\0');
 }
 
 /* The member at a rank; "" past the end. */
@@ -340,7 +342,8 @@ read_ids(struct walk *walk, size_t limit, struct reply **out, struct err *err)
 	char from[100], count[24];
 
 	if (walk->phase != 'r') {
-		key = key_queue(queue, walk->phase == 'd'   ? QK_DUE
+		key = key_queue(queue, walk->phase == 'b'   ? QK_BATCHES
+				       : walk->phase == 'd' ? QK_DUE
 				       : walk->phase == 'f' ? QK_DONE
 							    : QK_DEAD);
 		return read_set(walk, &key, limit, out, err);

@@ -712,6 +712,74 @@ redis_run_script(struct redis *redis, struct redis_cmd *cmd, const struct redis_
 	return err_wrap(err, "script %s", script->name);
 }
 
+static bool
+is_noscript(const struct err *err)
+{
+	return err->code == ERR_REDIS_REPLY && str_starts(str_of(err->cause), "NOSCRIPT");
+}
+
+/* The replies of a pipeline; *out_unknown marks the calls that found no script. All are read, so that the connection
+ * stays in step, whatever take says. */
+static bool
+take_many(struct redis *redis, const struct redis_many *many, bool *out_unknown, struct err *err)
+{
+	bool ok = true;
+
+	for (size_t i = 0; i < many->count; i++) {
+		AUTO_PTR(reply_free) struct reply *reply = NULL;
+		struct err failure = ERR_INIT;
+
+		out_unknown[i] = false;
+		if (redis_next(redis, &reply, &failure)) {
+			ok = ok && many->take(many->user, i, reply, NULL, err);
+			continue;
+		}
+		if (failure.code == ERR_REDIS_UNAVAILABLE) {
+			if (ok)
+				*err = failure;
+			return false;
+		}
+		out_unknown[i] = is_noscript(&failure);
+		if (!out_unknown[i])
+			ok = ok && many->take(many->user, i, NULL, &failure, err);
+	}
+	return ok;
+}
+
+bool
+redis_run_many(struct redis *redis, const struct redis_script *script,
+	       const struct redis_many *many, struct err *err)
+{
+	bool unknown[REDIS_MAX_MANY];
+	struct redis_cmd cmd;
+
+	assert(many->count <= REDIS_MAX_MANY);
+	for (size_t i = 0; i < many->count; i++) {
+		many->fill(many->user, i, &cmd);
+		if (!redis_append(redis, &cmd, err))
+			return err_wrap(err, "script %s", script->name);
+	}
+	if (!take_many(redis, many, unknown, err))
+		return err_wrap(err, "script %s", script->name);
+	for (size_t i = 0; i < many->count; i++) {
+		AUTO_PTR(reply_free) struct reply *reply = NULL;
+		struct err failure = ERR_INIT;
+		bool ran;
+
+		if (!unknown[i])
+			continue;
+		many->fill(many->user, i, &cmd);
+		ran = redis_run_script(redis, &cmd, script, &reply, &failure);
+		if (!ran && failure.code == ERR_REDIS_UNAVAILABLE) {
+			*err = failure;
+			return false;
+		}
+		if (!many->take(many->user, i, ran ? reply : NULL, ran ? NULL : &failure, err))
+			return false;
+	}
+	return true;
+}
+
 /* ---- subscriptions ---- */
 
 bool

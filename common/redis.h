@@ -96,6 +96,20 @@ void redis_script_init(struct redis_cmd *cmd, const struct redis_script *script,
 bool redis_run_script(struct redis *redis, struct redis_cmd *cmd, const struct redis_script *script,
 		      struct reply **out_reply, struct err *err);
 
+/* One script many times in one round trip. fill: writes call i into cmd (redis_script_init and the rest; what it
+ * borrows lives until fill is called again). take: gets each reply in order (NULL and the failure, for an error reply);
+ * false ends with *err. Calls that found the script unknown are run again one by one, after the others. */
+struct redis_many {
+	size_t count; /* at most REDIS_MAX_MANY */
+	void (*fill)(void *user, size_t i, struct redis_cmd *cmd);
+	bool (*take)(void *user, size_t i, const struct reply *reply, const struct err *failure,
+		     struct err *err);
+	void *user;
+};
+#define REDIS_MAX_MANY 100
+bool redis_run_many(struct redis *redis, const struct redis_script *script,
+		    const struct redis_many *many, struct err *err);
+
 /* Subscriptions: after redis_subscribe only redis_wait_message may be called. *out_got is false when
  * nothing came within timeout_ms; both strings borrow from the connection until the next call. */
 bool redis_subscribe(struct redis *redis, const char *channel, struct err *err);

@@ -38,6 +38,7 @@ keep_queue(struct cron *cron, struct queue_ref queue, const char *owner,
 		report_add(cron->report, queue.name, "reaped", kept.reaped);
 		report_add(cron->report, queue.name, "swept", kept.swept);
 		report_add(cron->report, queue.name, "consumers removed", kept.consumers_removed);
+		report_add(cron->report, queue.name, "imports sealed", kept.sealed);
 		if (kept.promoted + kept.reaped + kept.swept == 0)
 			break;
 	}

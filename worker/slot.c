@@ -80,6 +80,8 @@ take_one(struct slot_state *state, const struct queue_entry *entry)
 			   METRIC_VALUES(started.job.type, job_status_name(started.job.status)), 1);
 		log_error("job %s is dead: its payload cannot be read", started.job.id);
 	}
+	if (started.result == QUEUE_START_ENDED)
+		job_settled(&state->run.env, &started.job, started.payload);
 	if (started.result != QUEUE_STARTED)
 		return;
 	log_field("job_id", started.job.id);

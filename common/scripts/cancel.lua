@@ -1,13 +1,15 @@
 -- cancel: a waiting job ends at once, a running one is asked to stop.
--- KEYS  ready job payload result stat due done ev
+-- KEYS  ready job payload result stat due done ev [batch items batches] (the rest: a child of a batch)
 -- ARGV  group id channel
--- Reply {'OK', record} | {'FINAL', record} | {'NONE'}
+-- Reply {'OK', record} | {'FINAL', record} | {'NONE'} | {'BATCH'} (batch_seal cancels those)
 -- Repeated: a cancelled or cancelling job is answered as it is. Out of memory: begins with a write that is allowed then.
+--#include tally
 local ready, job, stat, id = KEYS[1], KEYS[2], KEYS[5], ARGV[2]
 redis.call('HDEL', job, '-')
-local f = redis.call('HMGET', job, 'status', 'entry', 'in_bytes', 'out_bytes', 'stream')
+local f = redis.call('HMGET', job, 'status', 'entry', 'in_bytes', 'out_bytes', 'stream', 'type')
 local status, ev, stream = f[1], KEYS[8], f[5]
 if not status then return { 'NONE' } end
+if f[6] == 'import' then return { 'BATCH' } end
 if status == 'cancelled' or status == 'cancelling' then return { 'OK', redis.call('HGETALL', job) } end
 if status == 'succeeded' or status == 'failed' or status == 'expired' then
 	return { 'FINAL', redis.call('HGETALL', job) }
@@ -30,6 +32,7 @@ else
 	redis.call('HSET', job, 'status', 'cancelled', 'cancel', 1, 'entry', '', 'due', 0, 'in_bytes', 0, 'out_bytes', 0, 'error', '',
 		'finished', now, 'updated', now)
 	redis.call('ZADD', KEYS[7], now, id)
+	if KEYS[9] then tally(KEYS[9], KEYS[10], KEYS[11], KEYS[7], stat, id, 'c', '', now, ARGV[3]) end
 end
 local version = redis.call('HINCRBY', job, 'version', 1)
 if stream then

@@ -1,8 +1,9 @@
 -- retry_dead: an operator's retry: a failed job is queued again with fresh budgets. Its epoch goes on rising.
--- KEYS  ready job payload result stat dead ev
+-- KEYS  ready job payload result stat dead ev [batch items batches done] (the rest: a child of a batch)
 -- ARGV  id channel
 -- Reply {'OK', record} | {'CONFLICT', record} | {'GONE', record} (its payload is not there any more) | {'NONE'}
 -- Repeated before the job starts: OK again (`again` holds the epoch of the retry), and nothing changes. Out of memory: begins with a write that is allowed then.
+--#include tally
 local job, id = KEYS[2], ARGV[1]
 redis.call('HDEL', job, '-')
 local f = redis.call('HMGET', job, 'status', 'out_bytes', 'epoch', 'again', 'stream')
@@ -24,4 +25,5 @@ if f[5] then
 	redis.call('PERSIST', KEYS[7])
 end
 redis.call('PUBLISH', ARGV[2], id .. ' ' .. version)
+if KEYS[8] then tally(KEYS[8], KEYS[9], KEYS[10], KEYS[11], KEYS[5], id, 'p', '', now, ARGV[2]) end
 return { 'OK', redis.call('HGETALL', job) }

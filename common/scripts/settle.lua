@@ -1,18 +1,26 @@
 -- settle: the end of one start: record, result, acknowledgement, retention and notice in one step.
--- KEYS  ready job payload result stat due done dead ev
+-- KEYS  ready job payload result stat due done dead ev [batch items batches] (the rest: a child of a batch)
 -- ARGV  group entry epoch kind result error retry_after_ms base_ms max_ms random result_ttl_ms id channel whole
 --       kind: succeed retry fail cancel outage hand_back; result: bytes of the outcome or of the error's text;
 --       random: 0 .. 2^31 - 1, for full jitter; result_ttl_ms: of an outcome; the text of an error stays with its job
 --       whole: 1 when the tokens of a job that streams add up to its answer
 -- Reply {'OK', status} | {'STALE'}
 -- Repeated with the same epoch and kind: the status as it is now, nothing changes.
+-- Of a child that succeeded only its line is kept: record, payload and result go at once.
 -- Out of memory: begins with a write that Redis allows then.
+--#include tally
 local ready, job, stat, due, done, dead = KEYS[1], KEYS[2], KEYS[5], KEYS[6], KEYS[7], KEYS[8]
 local group, entry, epoch, kind, result, id = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[12]
 redis.call('HDEL', job, '-')
 local f = redis.call('HMGET', job, 'status', 'epoch', 'entry', 'failures', 'max_failures', 'in_bytes', 'out_bytes', 'fin',
 	'outages', 'error', 'stream')
 local status, ev, stream = f[1], KEYS[9], f[11]
+if not status and KEYS[10] and kind == 'succeed' then
+	local item = redis.call('HGET', KEYS[11], string.match(id, '%.(.*)$')) or ''
+	if string.sub(item, 1, 1) == 's' and string.match(string.sub(item, 10), '\n(.*)$') == epoch then
+		return { 'OK', 'succeeded' }
+	end
+end
 if status and f[8] == epoch .. ':' .. kind then return { 'OK', status } end
 if (status ~= 'running' and status ~= 'cancelling') or f[2] ~= epoch or f[3] ~= entry then return { 'STALE' } end
 
@@ -41,7 +49,14 @@ local function drop_payload()
 end
 
 -- A job that was asked to stop ends cancelled, unless it has succeeded before it noticed.
+if KEYS[10] and redis.call('HGET', KEYS[10], 'cancel') == '1' then status = 'cancelling' end
 if status == 'cancelling' and kind ~= 'succeed' then kind = 'cancel' end
+if KEYS[10] and kind == 'succeed' then
+	local told = fold(job, KEYS[3], KEYS[4], stat)
+	tally(KEYS[10], KEYS[11], KEYS[12], done, stat, id, 's', epoch, now, ARGV[13])
+	redis.call('PUBLISH', ARGV[13], id .. ' ' .. told)
+	return { 'OK', 'succeeded' }
+end
 local to, new_entry, due_at, finished, failure = nil, '', 0, 0, ARGV[6]
 if kind == 'retry' or kind == 'fail' then failures = failures + 1 end
 if kind == 'succeed' then
@@ -91,4 +106,7 @@ if stream then
 	end
 end
 redis.call('PUBLISH', ARGV[13], id .. ' ' .. version)
+if KEYS[10] and finished > 0 then
+	tally(KEYS[10], KEYS[11], KEYS[12], done, stat, id, to == 'failed' and 'f' or 'c', failure, now, ARGV[13])
+end
 return { 'OK', to }

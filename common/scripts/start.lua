@@ -1,10 +1,11 @@
 -- start: a delivered entry becomes a running job; hands out the epoch, the payload and the record.
--- KEYS  ready job payload stat done paused ev
+-- KEYS  ready job payload stat done paused ev [result batch items batches] (the rest: a child of a batch)
 -- ARGV  group consumer entry id channel
--- Reply {'SKIP'} (the entry is gone) | {'PAUSED'} (put back as a new entry, uncharged) | {'OK', epoch, payload, record}
+-- Reply {'ENDED', payload, type} (a child that expired, or whose batch was cancelled) | {'SKIP'} (the entry is gone) | {'PAUSED'} (put back as a new entry, uncharged) | {'OK', epoch, payload, record}
 --       SKIP leaves an entry alone that is pending with another consumer, or with nobody: it was not delivered to this one.
 -- Repeated by the same consumer for the same entry: the same epoch again (the first answer was lost).
 -- Out of memory: begins with a write that Redis allows then.
+--#include tally
 local ready, job, group, consumer, entry, id = KEYS[1], KEYS[2], ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 redis.call('HDEL', job, '-')
 local function drop()
@@ -31,8 +32,17 @@ if redis.call('EXISTS', KEYS[6]) == 1 then
 end
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
+local late = f[4] == '0' and tonumber(f[5]) > 0 and now >= tonumber(f[5])
+if KEYS[9] and (late or redis.call('HGET', KEYS[9], 'cancel') == '1') then
+	drop()
+	local payload, type = redis.call('GET', KEYS[3]), redis.call('HGET', job, 'type')
+	local told = fold(job, KEYS[3], KEYS[8], KEYS[4])
+	tally(KEYS[9], KEYS[10], KEYS[11], KEYS[5], KEYS[4], id, late and 'e' or 'c', '', now, ARGV[5])
+	redis.call('PUBLISH', ARGV[5], id .. ' ' .. told)
+	return { 'ENDED', payload, type }
+end
 local version = redis.call('HINCRBY', job, 'version', 1)
-if f[4] == '0' and tonumber(f[5]) > 0 and now >= tonumber(f[5]) then
+if late then
 	drop()
 	redis.call('DEL', KEYS[3])
 	redis.call('HINCRBY', KEYS[4], 'in_bytes', 0 - tonumber(f[6]))

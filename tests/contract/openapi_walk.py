@@ -31,6 +31,11 @@ BODIES = {
     "query": {"query": "When do I change the oil?"},
 }
 LATER = "run_at=2999-01-01T00%3A00%3A00Z&expires_in_s=5&max_failures=3"
+# Bodies that are no JSON object: (media type, text).
+TEXTS = {
+    "importDocuments": ("application/x-ndjson", '{"id":"oil","text":"Change the oil every 10,000 km."}\nnot a document\n'),
+    "diffDocuments": ("application/x-ndjson", '{"id":"oil","content_hash":"' + 64 * "0" + '"}\n'),
+}
 NOBODY = {"c": "nobody", "d": "nothing", "id": JOB, "q": "nowhere"}
 # How jobs end, by the status that their result is answered with.
 ENDS = {409: "EMBEDDER_MISMATCH", 410: "GONE", 413: "TOO_LARGE", 415: "UNSUPPORTED_MEDIA_TYPE", 422: "BAD_DOCUMENT", 500: "POISON", 502: "PROVIDER_REJECTED",
@@ -59,7 +64,10 @@ class Walk:
     def ask(self, name, expected, values=None, query="", body="default", headers=None, key="default", method=None):
         """One request; expected: the status that it must have (None: any that is documented)."""
         sent = {"X-Request-Id": "walk", "traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"}
-        body = BODIES.get(name) if body == "default" else body
+        if body == "default":
+            body = BODIES.get(name)
+            if name in TEXTS:
+                sent["Content-Type"], body = TEXTS[name]
         if isinstance(body, dict):
             sent["Content-Type"] = "application/json"
         key = self.key if key == "default" else key
@@ -124,8 +132,9 @@ def walk_refusals(walk):
                 walk.ask(name, 404, values={parameter: NOBODY[parameter]})
         if "requestBody" in operation:
             walk.ask(name, 415, body="x", headers={"Content-Type": "application/x-nothing"})
-            walk.ask(name, 400, body="{", headers={"Content-Type": "application/json"})
-            walk.ask(name, 422, body={"nosuch": 1})
+            if "application/json" in operation["requestBody"]["content"]:
+                walk.ask(name, 400, body="{", headers={"Content-Type": "application/json"})
+                walk.ask(name, 422, body={"nosuch": 1})
 
 
 def walk_limits(walk):
@@ -203,6 +212,49 @@ def walk_documents(walk):
     walk.ask("getDocument", 200)
     walk.ask("deleteDocument", 200, values={"d": "raw.1"}, headers=wait, query="delay_s=0")
     walk.ask("deleteDocument", 202, query=LATER, headers={"Idempotency-Key": "walk-2"})
+
+
+def half_import(walk, collection, then, status):
+    """An upload that is not over when `then` happens."""
+    s = socket.create_connection(("127.0.0.1", walk.engine.port), timeout=60)
+    line = '{"text":"half"}\n'
+    chunk = f"{len(line):x}\r\n{line}\r\n"
+    s.sendall((f"POST /api/v1/collections/{collection}/documents:import HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {walk.key}\r\n"
+               "Content-Type: application/x-ndjson\r\nX-Request-Id: walk\r\n"
+               "traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01\r\n"
+               f"Transfer-Encoding: chunked\r\n\r\n{chunk}").encode())
+
+    def running():
+        jobs = json.loads(walk.ask("listJobs", 200, query=f"type=import&status=running&collection={collection}").body)["data"]
+        return [job["id"] for job in jobs if job["import"]["items"] > 0]
+
+    walk.engine.wait(running, "an import that is being uploaded")
+    then(running()[0])
+    s.sendall(f"{chunk}0\r\n\r\n".encode())
+    walk.note("importDocuments", status, read_answer(s))
+
+
+def walk_imports(walk):
+    wait = {"Prefer": "wait=30"}
+    first = json.loads(walk.ask("importDocuments", 202, headers={"Idempotency-Key": "walk-2"}).body)["id"]
+    done = json.loads(walk.ask("importDocuments", 200, headers={"Idempotency-Key": "walk-2", **wait}).body)
+    if (done["id"], done["import"]["items"], done["import"]["rejected"]) != (first, 2, 1):
+        walk.faults.append(f"importDocuments: {done}")
+    walk.ask("importDocuments", 422, query="max_failures=0")
+    walk.ask("importDocuments", 202, query="max_failures=2&expires_in_s=1000")
+    walk.ask("getJobResult", 200, values={"id": first})
+    walk.ask("listItems", 200, values={"id": first}, query="status=failed")
+    walk_pages(walk, "listItems", values={"id": first})
+    walk.ask("listItems", 404, values={"id": walk.job("query")})
+    walk.ask("listItems", 404, values={"id": first}, key="stranger")
+    walk.ask("listItems", 422, values={"id": first}, query="status=asleep")
+    walk.ask("diffDocuments", 200, query="extra=10")
+    walk.ask("diffDocuments", 200, query="extra=1&extra_after=a")
+    walk.ask("diffDocuments", 400, body="{", headers={"Content-Type": "application/x-ndjson"})
+    half_import(walk, "default", lambda job: walk.ask("cancelJob", None, values={"id": job}), 409)
+    walk.ask("createCollection", 201, body={"name": "doomed"})
+    half_import(walk, "doomed", lambda job: walk.ask("deleteCollection", 202, values={"c": "doomed"}), 410)
+    walk.ask("deleteJob", 204, values={"id": first})
 
 
 def walk_query(walk):
@@ -303,8 +355,9 @@ def walk_ends(walk, end_job):
 def raw_request(engine, name, walk, more, body=b""):
     """A request whose headers or body http.client would not send."""
     method, _, _ = walk.contract.operations[name]
+    kind = TEXTS[name][0] if name in TEXTS else "application/json"
     s = socket.create_connection(("127.0.0.1", engine.port), timeout=60)
-    s.sendall(f"{method} {walk.path_of(name, {}, '')} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n{more}\r\n".encode() + body)
+    s.sendall(f"{method} {walk.path_of(name, {}, '')} HTTP/1.1\r\nHost: x\r\nContent-Type: {kind}\r\n{more}\r\n".encode() + body)
     return s
 
 
@@ -332,7 +385,8 @@ def walk_crowd(walk):
         s = raw_request(walk.engine, "query", walk, "Content-Length: 100\r\n", b"{")
         time.sleep(0.02)
         method, _, _ = walk.contract.operations[name]
-        answer = walk.engine.request(method, walk.path_of(name, {}, ""), BODIES.get(name), {"Content-Type": "application/json"})
+        kind, body = TEXTS.get(name, ("application/json", BODIES.get(name)))
+        answer = walk.engine.request(method, walk.path_of(name, {}, ""), body, {"Content-Type": kind})
         s.close()
         if answer.status == 429:
             walk.note(name, 429, answer)
@@ -405,14 +459,14 @@ def walk_fair(walk, programs):
         served = engine.request("GET", "/openapi.json")
         if served.status != 200 or json.loads(served.body) != walk.contract.document:
             walk.faults.append(f"GET /openapi.json: {served.status}, and not the file of the source")
-        for step in (walk_contract, walk_refusals, walk_limits, walk_methods, walk_collections, walk_documents, walk_query, walk_jobs, walk_queues,
+        for step in (walk_contract, walk_refusals, walk_limits, walk_methods, walk_collections, walk_documents, walk_imports, walk_query, walk_jobs, walk_queues,
                      walk_deletes):
             run(walk, step)
 
 
 def walk_rough(walk, programs, end_job):
     small = {"MAX_CONCURRENT_REQUESTS": "1", "API_MAX_BODY_BYTES": "1024", "API_BODY_TIMEOUT_MS": "1000", "REDIS_HEADROOM_PERCENT": "0",
-             "API_KEEP_ALIVE_MS": "0"}
+             "API_KEEP_ALIVE_MS": "0", "API_IMPORT_STALL_MS": "1000"}
     with Engine(programs, small, proxy=True) as engine:
         walk.engine, walk.key = engine, None
         engine.start_api()

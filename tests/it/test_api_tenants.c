@@ -37,6 +37,9 @@
 #define I SCOPE_INGEST
 #define A SCOPE_ADMIN
 #define OPERATORS ROUTE_OPERATORS
+#define MANIFEST                                                                                   \
+	"{\"id\":\"n\",\"content_hash\":"                                                          \
+	"\"0000000000000000000000000000000000000000000000000000000000000000\"}"
 #define DOCUMENT "{\"id\":\"n\",\"text\":\"Something new.\"}"
 
 static const struct expected {
@@ -51,6 +54,8 @@ static const struct expected {
 	{ "DELETE", V1 "/collections/{c}", A, NULL },
 	{ "GET", V1 "/collections/{c}/documents", R, NULL },
 	{ "POST", V1 "/collections/{c}/documents", I, DOCUMENT },
+	{ "POST", V1 "/collections/{c}/documents:import", I, DOCUMENT },
+	{ "POST", V1 "/collections/{c}/documents:diff", R, MANIFEST },
 	{ "GET", V1 "/collections/{c}/documents/{d}", R, NULL },
 	{ "DELETE", V1 "/collections/{c}/documents/{d}", I, NULL },
 	{ "POST", V1 "/collections/{c}/query", R, "{\"query\":\"what?\"}" },
@@ -61,6 +66,7 @@ static const struct expected {
 	{ "DELETE", V1 "/jobs/{id}", R | I, NULL },
 	{ "GET", V1 "/jobs/{id}/result", R, NULL },
 	{ "GET", V1 "/jobs/{id}/events", R, NULL },
+	{ "GET", V1 "/jobs/{id}/items", R | I, NULL },
 	{ "GET", V1 "/queues", R | OPERATORS, NULL },
 	{ "POST", V1 "/queues/{q}:pause", A | OPERATORS, NULL },
 	{ "POST", V1 "/queues/{q}:resume", A | OPERATORS, NULL },
@@ -187,7 +193,9 @@ ask_raw(const struct request *request, struct buf *out)
 	if (request->header)
 		buf_printf(&text, "%s\r\n", request->header);
 	if (request->body)
-		buf_printf(&text, "Content-Type: application/json\r\n");
+		buf_printf(&text, "Content-Type: %s\r\n",
+			   strstr(request->path, "documents:") ? "application/x-ndjson"
+							       : "application/json");
 	buf_printf(&text, "Content-Length: %zu\r\n\r\n%s",
 		   request->body ? strlen(request->body) : 0, request->body ? request->body : "");
 	assert_true(buf_ok(&text));
