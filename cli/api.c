@@ -218,7 +218,7 @@ send_once(struct api *api, const struct api_call *call, struct err *err)
 		add_header(&headers, "Last-Event-ID: %s", call->last_event_id);
 	if (*api->cli->key)
 		add_header(&headers, "Authorization: Bearer %s", api->cli->key);
-	if (call->body.len > 0)
+	if (call->body.len > 0 || call->on_read)
 		add_header(&headers, "Content-Type: %s",
 			   call->content_type ? call->content_type : "application/json");
 	if (call->idempotency_key)
@@ -234,6 +234,8 @@ send_once(struct api *api, const struct api_call *call, struct err *err)
 				  .url = api->url.data,
 				  .headers = headers.list,
 				  .body = call->body,
+				  .on_read = call->on_read,
+				  .user = call->user,
 				  .connect_timeout_ms = connect_ms,
 				  .timeout_ms = timeout_ms + 1000 * call->prefer_wait_s,
 				  .silence_ms = call->silence_ms,

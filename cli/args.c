@@ -68,6 +68,8 @@ static const struct option options[] = {
 	     .doc = "uri of a document = this and its path below PATH (default: file://...)"),
 	FLAG("no-uri", no_uri, .doc = "send no uri"),
 	FLAG("force", force, .doc = "send unchanged files too"),
+	TEXT("idempotency-key", idempotency_key, .value = "KEY",
+	     .doc = "of an import: the same key goes on where the last upload ended"),
 	FLAG("no-wait", no_wait, .doc = "do not wait until the jobs are done"),
 	WHOLE("top-k", top_k, .letter = 'k', .value = "N", .min = 1, .max = 200,
 	      .doc = "how many chunks to retrieve"),

@@ -20,14 +20,17 @@ const char cli_default_collection[] = "default";
 /* clang-format off */
 const struct command commands[] = {
 	{ "", "ingest", "PATH...", 1, MANY_ARGS,
-	  "collection jobs include exclude type uri-prefix no-uri force no-wait json", cli_ingest,
+	  "collection jobs include exclude type uri-prefix no-uri force no-wait idempotency-key json", cli_ingest,
 	  "send files and folders as documents",
 	  "Folders are read with everything below them; hidden files and links to folders are left out.\n"
 	  "Known endings: .txt .text .md .markdown .html .htm .xhtml .json .csv .tsv .xml .rtf .pdf .docx .xlsx\n"
 	  ".pptx .odt .ods .odp .epub; others are skipped and counted\n"
 	  "(see --type). A document's id is its path from the last part of PATH on: `ingest notes/work`\n"
 	  "makes `work/plan.md`, `ingest work/plan.md` makes `plan.md`. The id stays the same from run to run,\n"
-	  "and files whose content the collection already has are not sent again. Exit code 1 when a file failed.\n" },
+	  "and files whose content the collection already has are not sent again. Exit code 1 when a file failed.\n"
+	  "One PATH that ends in .ndjson or .jsonl, or - for stdin, is a bulk import instead: one document a line, with the\n"
+	  "members id, text, title, uri, metadata, content_type. Exit code 1 when a line failed. An upload that was cut goes\n"
+	  "on with the same --idempotency-key.\n" },
 	{ "", "query", "TEXT", 1, 1,
 	  "collection top-k mode filter no-generate explain rerank stream timeout json", cli_query,
 	  "ask a question: answer, sources, timings", NULL },
@@ -51,6 +54,8 @@ const struct command commands[] = {
 	  "Exit code 0 when it succeeded, 1 when it ended otherwise.\n" },
 	{ "jobs", "cancel", "JOB...", 1, MANY_ARGS, "json", cli_jobs_cancel, "stop jobs", NULL },
 	{ "jobs", "retry", "JOB...", 1, MANY_ARGS, "json", cli_jobs_retry, "run failed jobs again", NULL },
+	{ "batch", "watch", "IMPORT", 1, 1, "json", cli_batch_watch, "follow a bulk import until it is done",
+	  "Exit code 0 when every line succeeded, 1 otherwise.\n" },
 	{ "queues", "list", "", 0, 0, "json", cli_queues_list, "the queues and what is in them", NULL },
 	{ "queues", "pause", "QUEUE", 1, 1, "json", cli_queues_pause, "stop starting jobs of a queue", NULL },
 	{ "queues", "resume", "QUEUE", 1, 1, "json", cli_queues_resume, "start them again", NULL },

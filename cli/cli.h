@@ -38,7 +38,7 @@ struct cli_list {
 struct cli_options {
 	const char *url, *key, *key_file;
 	const char *collection, *type, *uri_prefix, *mode, *filter, *status, *queue, *job_type;
-	const char *description, *health_url;
+	const char *description, *health_url, *idempotency_key;
 	const char *baseline;
 	int64_t jobs, top_k, limit, timeout_s, retry_s;
 	const char *file, *tenant, *scopes, *rate, *expires;
@@ -99,6 +99,8 @@ enum cli_exit cli_exit_code(const struct err *err);
 
 /* The commands; each is one row of the table in cli.c. */
 int cli_ingest(struct cli *cli);
+int cli_import(struct cli *cli, const char *path); /* of `ingest`: an NDJSON file, "-" = stdin */
+int cli_batch_watch(struct cli *cli);
 int cli_query(struct cli *cli);
 int cli_jobs_list(struct cli *cli);
 int cli_jobs_show(struct cli *cli);

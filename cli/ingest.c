@@ -653,6 +653,16 @@ run_ingest(struct ingest *in)
 	return code;
 }
 
+/* A bulk import is one file, or stdin. */
+static bool
+is_import(const struct cli *cli)
+{
+	struct str path = str_of(cli->args[0]);
+
+	return cli->arg_count == 1 &&
+	       (str_eq_c(path, "-") || str_ends(path, ".ndjson") || str_ends(path, ".jsonl"));
+}
+
 int
 cli_ingest(struct cli *cli)
 {
@@ -664,6 +674,8 @@ cli_ingest(struct cli *cli)
 	in.run = run;
 	if (cli->options.retry_s < 0)
 		cli->options.retry_s = DEFAULT_RETRY_S;
+	if (is_import(cli))
+		return cli_import(cli, cli->args[0]);
 	if (!files_collect(cli, &in.files, &err)) {
 		(void)cli_fail(cli, &err);
 		return CLI_USAGE;

@@ -113,6 +113,19 @@ on_body(char *ptr, size_t size, size_t count, void *user)
 	return len;
 }
 
+static size_t
+on_read(char *into, size_t size, size_t count, void *user)
+{
+	struct run *run = user;
+	size_t len = 0;
+
+	if (!is_cancelled(run->call) &&
+	    run->call->on_read(run->call->user, into, size * count, &len))
+		return len;
+	run->stop = ERR_CANCELLED;
+	return CURL_READFUNC_ABORT;
+}
+
 /* "HTTP/1.1 200 OK" or "HTTP/2 200" -> 200 */
 static int
 line_status(struct str line)
@@ -190,7 +203,9 @@ make_headers(const struct http_call *call, struct curl_slist **out, struct err *
 		complete &= longer != NULL;
 		list = longer ? longer : list;
 	}
-	const char *const drop[] = { "Expect:", has_type ? NULL : "Content-Type:" };
+	/* a header without a value is taken out; a streamed body is announced */
+	const char *const drop[] = { call->on_read ? "Transfer-Encoding: chunked" : "Expect:",
+				     has_type ? NULL : "Content-Type:" };
 
 	for (size_t i = 0; i < ARRAY_SIZE(drop) && drop[i]; i++) {
 		struct curl_slist *longer = curl_slist_append(list, drop[i]);
@@ -237,7 +252,11 @@ set_up(struct http_client *client, struct run *run, struct curl_slist *headers)
 		bad |= curl_easy_setopt(easy, CURLOPT_LOW_SPEED_LIMIT, 1L) != CURLE_OK;
 		bad |= curl_easy_setopt(easy, CURLOPT_LOW_SPEED_TIME, seconds) != CURLE_OK;
 	}
-	if (sends) {
+	if (call->on_read) {
+		bad |= curl_easy_setopt(easy, CURLOPT_POST, 1L) != CURLE_OK;
+		bad |= curl_easy_setopt(easy, CURLOPT_READFUNCTION, on_read) != CURLE_OK;
+		bad |= curl_easy_setopt(easy, CURLOPT_READDATA, run) != CURLE_OK;
+	} else if (sends) {
 		bad |= curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE,
 					(curl_off_t)call->body.len) != CURLE_OK;
 		bad |= curl_easy_setopt(easy, CURLOPT_POSTFIELDS,

@@ -33,6 +33,9 @@ struct http_call {
 	const char *url;
 	const char *const *headers; /* "Name: value", NULL-terminated; may be NULL */
 	struct str body;	    /* borrowed for the call */
+	/* Optional: a body of unknown length, read as it is sent (chunked; Expect: 100-continue, so that a server can
+	 * refuse it before). Writes up to `room` bytes, *out_len 0 = the end; false ends the call as ERR_CANCELLED. */
+	bool (*on_read)(void *user, char *into, size_t room, size_t *out_len);
 	int connect_timeout_ms;
 	int timeout_ms; /* whole call */
 	int silence_ms; /* longest time without a byte, in seconds rounded up; 0 = as timeout_ms */
