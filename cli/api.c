@@ -235,7 +235,7 @@ send_once(struct api *api, const struct api_call *call, struct err *err)
 				  .headers = headers.list,
 				  .body = call->body,
 				  .on_read = call->on_read,
-				  .user = call->user,
+				  .read_user = call->read_user,
 				  .connect_timeout_ms = connect_ms,
 				  .timeout_ms = timeout_ms + 1000 * call->prefer_wait_s,
 				  .silence_ms = call->silence_ms,

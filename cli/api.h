@@ -45,8 +45,9 @@ struct api_call {
 	const char *
 		path; /* encoded, from "/api/v1/..." on, query included; or a whole http:// address */
 	struct str body;
-	bool (*on_read)(void *user, char *into, size_t room, size_t *out_len); /* as in struct http_call */
-	void *user;
+	bool (*on_read)(void *read_user, char *into, size_t room,
+			size_t *out_len); /* as in struct http_call */
+	void *read_user;
 	const char *content_type;    /* NULL: application/json when there is a body */
 	const char *idempotency_key; /* NULL = none */
 	const char *if_none_match;   /* an ETag; NULL = none */

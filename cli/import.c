@@ -224,7 +224,7 @@ upload_once(struct upload *upload, char out_id[ID_ROOM], struct err *err)
 	AUTO_PTR(js_free) struct js *job = NULL;
 	struct api_call call = { .method = "POST",
 				 .on_read = read_some,
-				 .user = upload,
+				 .read_user = upload,
 				 .content_type = "application/x-ndjson",
 				 .idempotency_key = upload->key,
 				 .timeout_ms = UPLOAD_MS };

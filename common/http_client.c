@@ -120,7 +120,7 @@ on_read(char *into, size_t size, size_t count, void *user)
 	size_t len = 0;
 
 	if (!is_cancelled(run->call) &&
-	    run->call->on_read(run->call->user, into, size * count, &len))
+	    run->call->on_read(run->call->read_user, into, size * count, &len))
 		return len;
 	run->stop = ERR_CANCELLED;
 	return CURL_READFUNC_ABORT;

@@ -35,7 +35,8 @@ struct http_call {
 	struct str body;	    /* borrowed for the call */
 	/* Optional: a body of unknown length, read as it is sent (chunked; Expect: 100-continue, so that a server can
 	 * refuse it before). Writes up to `room` bytes, *out_len 0 = the end; false ends the call as ERR_CANCELLED. */
-	bool (*on_read)(void *user, char *into, size_t room, size_t *out_len);
+	bool (*on_read)(void *read_user, char *into, size_t room, size_t *out_len);
+	void *read_user;
 	int connect_timeout_ms;
 	int timeout_ms; /* whole call */
 	int silence_ms; /* longest time without a byte, in seconds rounded up; 0 = as timeout_ms */

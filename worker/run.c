@@ -16,6 +16,7 @@
 
 #define RUN_MAX_RESULT_BYTES ((size_t)16 * 1024 * 1024)
 #define RUN_SETTLE_RETRY_MS 250
+#define RUN_QUIET_MS 500
 
 /* What a handler's callbacks get. */
 struct run_progress {
@@ -23,6 +24,7 @@ struct run_progress {
 	struct redis *redis;
 	const struct queue_lease *lease;
 	struct emitter *emitter;
+	int64_t quiet_until_ms; /* before, nobody is told: a line of an import is done in no time, and nobody looks */
 };
 
 static bool
@@ -31,6 +33,8 @@ report_progress(void *user, const char *stage, int64_t done, int64_t total, stru
 	struct run_progress *progress = user;
 	struct err failure = ERR_INIT;
 
+	if (clock_mono_ms() < progress->quiet_until_ms)
+		return true;
 	if (queue_progress(progress->redis, progress->lease, stage, done, total, &failure))
 		return true;
 	if (failure.code == ERR_STALE) {
@@ -84,6 +88,8 @@ call_handler(struct run_progress *progress, const struct job *job, struct str pa
 {
 	AUTO(buf) struct buf json = BUF_INIT(RUN_MAX_RESULT_BYTES);
 	struct run_slot *slot = progress->slot;
+	struct str batch;
+	int64_t line;
 	struct job_context context = {
 		.env = &slot->env,
 		.job = job,
@@ -97,6 +103,8 @@ call_handler(struct run_progress *progress, const struct job *job, struct str pa
 	job_handler handler = job_handler_find(str_of(job->type));
 	struct jw w = jw_start(&json);
 
+	if (job_id_is_child(str_of(job->id), &batch, &line))
+		progress->quiet_until_ms = clock_mono_ms() + RUN_QUIET_MS;
 	if (!handler)
 		return err_set(err, ERR_UNKNOWN_TYPE, "this worker does not know jobs of type '%s'",
 			       job->type);
