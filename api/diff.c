@@ -317,9 +317,8 @@ documents_diff(struct call *call, struct err *err)
 	    !call_param_i64(call, "extra", 0, MAX_EXTRA, &diff->limit, err) ||
 	    !call_param(call, "extra_after", &after, err))
 		return false;
-	if (after.len > CATALOG_DOC_ID_MAX_BYTES)
-		return err_set(err, ERR_INVALID, "'extra_after' is no document's id") ||
-		       err_at(err, "/extra_after");
+	if (after.len > 0 && !catalog_doc_id_valid(after, err))
+		return err_at(err, "/extra_after");
 	if (!str_eq_nocase(type, STR("application/x-ndjson")) &&
 	    !str_eq_nocase(type, STR("application/ndjson")))
 		return err_set(err, ERR_UNSUPPORTED_MEDIA,

@@ -326,6 +326,33 @@ evaluates(void **state)
 }
 
 static void
+imports_in_bulk(void **state)
+{
+	struct fixture *f = *state;
+	AUTO_PTR(js_free) struct js *job = NULL;
+	char id[128];
+	struct err err = ERR_INIT;
+
+	put("many.ndjson", "{\"id\":\"m1\",\"text\":\"A heron stands still.\"}\n"
+			   "{\"id\":\"m2\",\"text\":\"A kite hovers.\"}\n");
+	run(f, CLI_OK, "ingest", "many.ndjson", "--idempotency-key", "one", NULL);
+	check_has(f->out, ": 2 lines, 2 succeeded, 0 failed");
+	run(f, CLI_OK, "ingest", "many.ndjson", "--idempotency-key", "one", "--json", "-q", NULL);
+	assert_true(js_parse(str_of(f->out), &job, &err));
+	str_copy(id, sizeof(id), js_str(js_get(job, "id")));
+	run(f, CLI_OK, "batch", "watch", id, NULL);
+	check_has(f->out, id);
+	put("some.jsonl", "{\"id\":\"m3\",\"text\":\"x\"}\nnothing\n");
+	run(f, CLI_FAILED, "ingest", "some.jsonl", NULL);
+	check_has(f->out, ": 2 lines, 1 succeeded, 1 failed");
+	check_has(f->err, "line 2: not valid JSON");
+	run(f, CLI_NOT_FOUND, "batch", "watch", "ingest-0-01jdcx7m2v5q8r3s6t9w1y4z7b", NULL);
+	run(f, CLI_USAGE, "ingest", "absent.ndjson", NULL);
+	run(f, CLI_NOT_FOUND, "ingest", "many.ndjson", "-c", "nowhere", NULL);
+	check_has(f->err, "--idempotency-key");
+}
+
+static void
 looks_after_dead_jobs(void **state)
 {
 	struct fixture *f = *state;
@@ -395,10 +422,20 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(ingests_and_answers),	 cmocka_unit_test(shows_and_changes),
-		cmocka_unit_test(watches_jobs),		 cmocka_unit_test(evaluates),
-		cmocka_unit_test(looks_after_dead_jobs), cmocka_unit_test(shows_the_live_view),
+		cmocka_unit_test(ingests_and_answers),
+		cmocka_unit_test(shows_and_changes),
+		cmocka_unit_test(watches_jobs),
+		cmocka_unit_test(evaluates),
+		cmocka_unit_test(looks_after_dead_jobs),
+		cmocka_unit_test(shows_the_live_view),
 		cmocka_unit_test(follows_an_answer),
+		cmocka_unit_test(ingests_and_answers),
+		cmocka_unit_test(shows_and_changes),
+		cmocka_unit_test(watches_jobs),
+		cmocka_unit_test(evaluates),
+		cmocka_unit_test(imports_in_bulk),
+		cmocka_unit_test(looks_after_dead_jobs),
+		cmocka_unit_test(shows_the_live_view),
 	};
 
 	return cmocka_run_group_tests(tests, group_setup, group_teardown);
