@@ -422,20 +422,10 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(ingests_and_answers),
-		cmocka_unit_test(shows_and_changes),
-		cmocka_unit_test(watches_jobs),
-		cmocka_unit_test(evaluates),
-		cmocka_unit_test(looks_after_dead_jobs),
-		cmocka_unit_test(shows_the_live_view),
-		cmocka_unit_test(follows_an_answer),
-		cmocka_unit_test(ingests_and_answers),
-		cmocka_unit_test(shows_and_changes),
-		cmocka_unit_test(watches_jobs),
-		cmocka_unit_test(evaluates),
-		cmocka_unit_test(imports_in_bulk),
-		cmocka_unit_test(looks_after_dead_jobs),
-		cmocka_unit_test(shows_the_live_view),
+		cmocka_unit_test(ingests_and_answers),	 cmocka_unit_test(shows_and_changes),
+		cmocka_unit_test(watches_jobs),		 cmocka_unit_test(evaluates),
+		cmocka_unit_test(looks_after_dead_jobs), cmocka_unit_test(shows_the_live_view),
+		cmocka_unit_test(follows_an_answer),	 cmocka_unit_test(imports_in_bulk),
 	};
 
 	return cmocka_run_group_tests(tests, group_setup, group_teardown);
