@@ -326,6 +326,8 @@ documents_diff(struct call *call, struct err *err)
 			       "': application/x-ndjson is accepted, one {\"id\", "
 			       "\"content_hash\"} a line",
 			       STR_ARG(str_sub(type, 0, 80)));
+	if (!call->http->has_body)
+		return err_set(err, ERR_MALFORMED, "the body is empty: a manifest is expected");
 	return shared_collection(call, &diff->collection, err) && read_manifest(diff, err) &&
 	       answer(diff, after, err);
 }
