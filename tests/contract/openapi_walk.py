@@ -415,7 +415,8 @@ def walk_full(walk):
         walk.engine.wait(lambda: walk.engine.request("POST", walk.path_of("query", {}, ""), BODIES["query"], json_type).status == 202, "room")
         walk.engine.redis_call("CONFIG", "SET", "maxmemory", "1")
         method, _, _ = walk.contract.operations[name]
-        answer = walk.engine.request(method, walk.path_of(name, {"id": walk.failed}, ""), BODIES.get(name), json_type)
+        kind, body = TEXTS.get(name, ("application/json", BODIES.get(name)))
+        answer = walk.engine.request(method, walk.path_of(name, {"id": walk.failed}, ""), body, {"Content-Type": kind})
         if answer.status != 503:
             walk.note(name, 507, answer)
         return answer.status != 503

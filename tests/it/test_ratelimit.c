@@ -188,8 +188,7 @@ test_clock_set_back(void **state)
 	struct key key = key_rate(STR("back"));
 	char far[32];
 
-	(void)snprintf(far, sizeof(far), "%lld",
-		       (long long)redis_us(redis) + 86400000000LL);
+	(void)snprintf(far, sizeof(far), "%lld", (long long)redis_us(redis) + 86400000000LL);
 	MUST(REDIS_CALL(redis, NULL, e, "SET", key.text, far));
 	struct ratelimit_state out = take("back", 10, 1, 1);
 

@@ -446,7 +446,7 @@ compare_parameters(struct contract *c, const char *path, const char *method,
 		if (skip)
 			continue;
 		(void)snprintf(where, sizeof(where), "%s %s parameter %s", method, path,
-			 table->rows[i].name);
+			       table->rows[i].name);
 		of = found ? js_get(found, "schema") : NULL;
 		if (!of && found)
 			of = get(found, "content|application/json|schema");
