@@ -65,7 +65,8 @@ take_room(struct parse *parse, const struct place *place, size_t count, size_t i
 	if (parse->nodes > FILTER_MAX_NODES) {
 		err_set(err, ERR_INVALID, "filter: more than %d conditions and values",
 			FILTER_MAX_NODES);
-		return fail_at(place, err);
+		(void)fail_at(place, err);
+		return false;
 	}
 	if (!arena_alloc_err(parse->arena, count * item_bytes, "the filter", out, err))
 		return false;

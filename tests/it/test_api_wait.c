@@ -391,7 +391,7 @@ test_bad_keys(void **state)
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
-		snprintf(header + at, sizeof(header) - at, "%s", bad[i]);
+		(void)snprintf(header + at, sizeof(header) - at, "%s", bad[i]);
 		ask(api, &answer, "POST", QUERY, "{\"query\":\"x\"}", header);
 		if (answer.status != 400)
 			fail_msg("%s: %d", header, answer.status);
