@@ -84,7 +84,7 @@ on_relation(void *user, const char *name, const struct xml_attrs *attrs)
 		return;
 	if (out->count == out->cap) {
 		size_t cap = out->cap ? out->cap * 2 : 32;
-		struct relation *items = cap <= 2 * PACKAGE_RELATIONS_MAX
+		struct relation *items = cap <= (size_t)2 * PACKAGE_RELATIONS_MAX
 						 ? arena_array(reader->arena, cap, sizeof(*items))
 						 : NULL;
 

@@ -348,7 +348,7 @@ is_digit(char c)
 static char
 peek(const struct rtf *rtf)
 {
-	return rtf->at < rtf->in.len ? rtf->in.ptr[rtf->at] : '\0';
+	return (char)(rtf->at < rtf->in.len ? rtf->in.ptr[rtf->at] : '\0');
 }
 
 static void
@@ -472,7 +472,7 @@ read_rtf(struct str bytes, const struct parse_limits *limits, struct arena *aren
 	bool ok;
 
 	flow_init(&rtf.flow, limits, arena);
-	buf_init(&rtf.title, PARSE_TITLE_MAX_BYTES * 4);
+	buf_init(&rtf.title, (size_t)PARSE_TITLE_MAX_BYTES * 4);
 	ok = read_all(&rtf, err) &&
 	     flow_finish(&rtf.flow, str_make(rtf.title.data, rtf.title.len), arena, out, err);
 	buf_release(&rtf.title);

@@ -134,6 +134,18 @@ block_fits(const struct block *block, struct str text, size_t after)
 	       block->page >= 0;
 }
 
+/* Without what parse_out drops, or white space, at its ends: a control character there would leave a blank in front. */
+static struct str
+trim_low(struct str text)
+{
+	while (text.len > 0 && ((unsigned char)text.ptr[0] <= ' ' || text.ptr[0] == 0x7f))
+		text = str_sub(text, 1, text.len);
+	while (text.len > 0 &&
+	       ((unsigned char)text.ptr[text.len - 1] <= ' ' || text.ptr[text.len - 1] == 0x7f))
+		text.len--;
+	return text;
+}
+
 /* Writes the text again, block by block: what comes out keeps the promises, whatever came in. */
 static bool
 read_blocks(struct reader *reader, struct str text, struct parse_out *out)
@@ -159,7 +171,7 @@ read_blocks(struct reader *reader, struct str text, struct parse_out *out)
 		out->page = block.page;
 		parse_out_begin(out, block.kind, block.level);
 		text_of = str_sub(text, block.start, block.end);
-		parse_out_add(out, block.kind == BLOCK_CODE ? text_of : str_trim(text_of));
+		parse_out_add(out, block.kind == BLOCK_CODE ? text_of : trim_low(text_of));
 	}
 	parse_out_end(out);
 	return reader->at == reader->bytes.len || !parse_out_ok(out);

@@ -37,7 +37,7 @@ xml_attr_at(const struct xml_attrs *attrs, int i, struct str *out_name, struct s
 
 	if (i >= attrs->count)
 		return false;
-	items += i * ATTR_FIELDS;
+	items += (ptrdiff_t)i * ATTR_FIELDS;
 	*out_name = str_of((const char *)items[0]);
 	*out_value = str_make((const char *)items[3], (size_t)(items[4] - items[3]));
 	return true;
@@ -53,7 +53,7 @@ refuse(struct reader *reader, const char *why)
 	xmlStopParser(reader->ctxt);
 }
 
-static void
+static void // NOLINTNEXTLINE(readability-function-size): libxml2's list of parameters
 on_start(void *user, const xmlChar *name, const xmlChar *prefix, const xmlChar *uri,
 	 int namespace_count, const xmlChar **namespaces, int count, int defaulted,
 	 const xmlChar **attributes)

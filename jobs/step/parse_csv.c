@@ -46,8 +46,10 @@ find_separator(struct str text)
 static bool
 is_words(struct str text)
 {
+	static const char figures[] = "0123456789.,:-+/% ";
+
 	for (size_t i = 0; i < text.len; i++)
-		if (!memchr("0123456789.,:-+/% ", text.ptr[i], 18))
+		if (!memchr(figures, text.ptr[i], sizeof(figures) - 1))
 			return true;
 	return false;
 }

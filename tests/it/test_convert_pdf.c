@@ -320,16 +320,19 @@ static pid_t
 child_that_is(pid_t pid, const char *name)
 {
 	char path[64], line[64] = "";
-	int child = 0;
+	struct str rest, first;
+	int64_t child = 0;
 	FILE *file;
 
 	(void)snprintf(path, sizeof(path), "/proc/%d/task/%d/children", (int)pid, (int)pid);
 	file = fopen(path, "r");
 	assert_non_null(file);
-	if (fscanf(file, "%d", &child) != 1)
-		child = 0;
+	rest = str_of(fgets(line, sizeof(line), file));
+	if (str_split(&rest, ' ', &first))
+		(void)str_to_i64(first, 1, INT32_MAX, &child);
 	(void)fclose(file);
-	(void)snprintf(path, sizeof(path), "/proc/%d/comm", child);
+	line[0] = '\0';
+	(void)snprintf(path, sizeof(path), "/proc/%d/comm", (int)child);
 	file = child ? fopen(path, "r") : NULL;
 	if (!file)
 		return 0;

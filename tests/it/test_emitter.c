@@ -230,7 +230,7 @@ long_texts_are_bounded_in_bytes(void **state)
 		say(piece);
 	MUST(REDIS_CALL(kit, &reply, e, "MEMORY", "USAGE", events.text, "SAMPLES", "0"));
 	assert_true(reply_i64(reply, &bytes));
-	assert_true(bytes < 4 * 400 * 8000);
+	assert_true(bytes < 4L * 400 * 8000);
 	read_all(&text, NULL);
 	assert_int_equal(text.len, emitter.sent);
 	mem_free(piece);

@@ -207,7 +207,7 @@ static bool
 wait_for_job(int tenant, const char *id)
 {
 	char path[160];
-	int64_t until = clock_mono_ms() + 4 * API_PATIENCE_MS;
+	int64_t until = clock_mono_ms() + INT64_C(4) * API_PATIENCE_MS;
 
 	(void)snprintf(path, sizeof(path), V1 "/jobs/%s", id);
 	while (clock_mono_ms() < until && !atomic_load(&world.failed)) {
