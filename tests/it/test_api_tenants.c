@@ -465,6 +465,30 @@ expire_job(struct owned *owned)
 	add_job(owned, id);
 }
 
+/* An import whose one line is no document: final at once, and with an item. */
+static void
+import_nothing(struct owned *owned)
+{
+	struct request request = { "POST",	    V1 "/collections/secret/documents:import",
+				   "no document\n", owned->tenant,
+				   SCOPE_ALL,	    NULL };
+	AUTO(buf) struct buf out = BUF_INIT((size_t)1 << 20);
+	const char *const mark = "Location: " V1 "/jobs/";
+	char id[JOB_ID_BYTES], path[160];
+	const char *at;
+
+	assert_int_equal(ask_raw(&request, &out), 202);
+	at = strstr(out.data, mark);
+	assert_non_null(at);
+	at += strlen(mark);
+	assert_true(str_copy(id, sizeof(id), str_make(at, strcspn(at, "\r"))));
+	(void)snprintf(path, sizeof(path), V1 "/jobs/%s/items", id);
+	request = (struct request){ "GET", path, NULL, owned->tenant, SCOPE_ALL, NULL };
+	assert_int_equal(ask_raw(&request, &out), 200);
+	assert_non_null(strstr(out.data, "\"rejected\":true"));
+	add_job(owned, id);
+}
+
 /* A collection, visible documents, and a job of every status but queued. */
 static void
 make_most(struct owned *owned, const char *tenant)
@@ -488,6 +512,7 @@ make_most(struct owned *owned, const char *tenant)
 	finish_job(owned, SETTLE_FAIL);	 /* failed */
 	finish_job(owned, SETTLE_RETRY); /* retrying */
 	expire_job(owned);
+	import_nothing(owned);
 	/* running */
 	add_job(owned, post(tenant, V1 "/collections/default/query", "{\"query\":\"now?\"}", id));
 	fake_take(redis, "query", &arena, &job);
