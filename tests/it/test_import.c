@@ -708,7 +708,6 @@ redis_restarts_in_the_middle(void **state)
 static void
 a_stopping_api_seals_what_it_has(void **state)
 {
-	AUTO(buf) struct buf body = BUF_INIT(1 << 20);
 	struct wait_batch wait = { .last_line = 100 };
 	struct raw_reply reply = { 0 };
 	struct raw_http raw;
