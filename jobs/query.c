@@ -6,7 +6,8 @@
  * An answer is cached under the hash of everything that decides it: the collection's uid and epoch (it rises with
  * every visible change, so an entry is never wrong), the models, the question and its parameters. The epoch under
  * which an answer is kept is the one its retrieval is true for, read before the search.
- * A reranker that fails is left out and `warnings` says so; an answer made under a warning is not cached.
+ * A reranker that fails is left out, a generator that fails is replaced by the extractive one, and `warnings` says so; an answer made
+ * under a warning is not cached.
  */
 #include "jobs/handler.h"
 
@@ -18,6 +19,7 @@
 #include "common/cache.h"
 #include "common/catalog.h"
 #include "common/sha256.h"
+#include "jobs/provider/local.h"
 #include "jobs/spec/filter.h"
 #include "jobs/spec/spec.h"
 #include "jobs/step/cite.h"
@@ -28,6 +30,9 @@
 #define QUERY_SCORE_DIGITS 5
 #define QUERY_CHUNK_ID_BYTES (CATALOG_DOC_ID_MAX_BYTES + CATALOG_GEN_BYTES + 32)
 #define QUERY_EVENT_MAX_BYTES ((size_t)1024 * 1024)
+#define QUERY_FALLBACK_MS 1000 /* of the job's time that a generator leaves to the fallback */
+#define WARN_RERANK "RERANK_SKIPPED"
+#define WARN_GENERATE "GENERATOR_FAILED"
 
 struct query {
 	struct job_context *context;
@@ -40,7 +45,8 @@ struct query {
 	int64_t epoch; /* of the collection, that the candidates are true for */
 	struct generated generated;
 	struct cite_check cited;
-	struct err rerank_failure; /* ERR_NONE = none */
+	struct err rerank_failure;   /* ERR_NONE = none */
+	struct err generate_failure; /* the same: the answer is the fallback's */
 	struct {
 		int64_t embed, retrieve, rerank, generate;
 	} us;
@@ -118,23 +124,25 @@ emit_sources(const struct query *query, struct err *err)
 }
 
 static void
-write_warning(const struct query *query, struct jw *w)
+write_warning(const char *code, const struct err *failure, struct jw *w)
 {
 	jw_obj(w);
-	jw_kcstr(w, "code", "RERANK_SKIPPED");
-	jw_kcstr(w, "detail", query->rerank_failure.msg);
+	jw_kcstr(w, "code", code);
+	jw_kcstr(w, "detail", failure->msg);
 	jw_end(w);
 }
 
+/* Nothing when there was no failure. */
 static bool
-emit_warning(const struct query *query, struct err *err)
+emit_warning(const struct query *query, const char *code, const struct err *failure,
+	     struct err *err)
 {
 	AUTO(buf) struct buf json = BUF_INIT(QUERY_EVENT_MAX_BYTES);
 	struct jw w = jw_start(&json);
 
-	if (query->rerank_failure.code == ERR_NONE || !query->context->emit)
+	if (failure->code == ERR_NONE || !query->context->emit)
 		return true;
-	write_warning(query, &w);
+	write_warning(code, failure, &w);
 	return emit_json(query, JOB_EMIT_WARNING, &json, err);
 }
 
@@ -221,8 +229,10 @@ cache_hash(const struct query *query, char out[SHA256_HEX_BYTES])
 	sha256_add_field(hash, payload->query);
 	sha256_add_field(hash, payload->filter);
 	sha256_add_field(hash, str_of(query->fingerprint));
+	sha256_add_field(hash, str_of(env->generator->ops->name));
 	sha256_add_field(hash, str_of(env->generator->model));
 	sha256_add_field(hash, str_of(env->reranker ? env->reranker->ops->name : ""));
+	sha256_add_field(hash, str_of(env->reranker ? env->reranker->model : ""));
 	sha256_finish_hex(hash, out);
 }
 
@@ -337,16 +347,61 @@ rerank(struct query *query, struct err *err)
 	}
 	if (query->count > top_k)
 		query->count = top_k;
-	return emit_warning(query, err);
+	return emit_warning(query, WARN_RERANK, &query->rerank_failure, err);
+}
+
+/*
+ * The extractive answer in place of one that failed: it needs nothing but the sources. What the other one has already told its readers
+ * is no part of it: they get this answer with the result.
+ */
+static bool
+fall_back(struct query *query, const struct generate_request *asked, struct err *err)
+{
+	struct job_context *context = query->context;
+	const struct provider_call call = { .deadline_mono_ms = context->deadline_mono_ms,
+					    .cancel = context->cancel };
+	AUTO_PTR(generator_close) struct generator *fallback = NULL;
+	struct generate_request request = *asked;
+
+	log_warn("generator '%s' failed, answering with the sources' own words: %s",
+		 context->env->generator->ops->name, query->generate_failure.msg);
+	request.on_text = NULL;
+	return emit_warning(query, WARN_GENERATE, &query->generate_failure, err) &&
+	       extractive_generator_ops.open(context->env->config, &fallback, err) &&
+	       fallback->ops->generate(fallback, &call, &request, context->arena, &query->generated,
+				       err);
+}
+
+/* Fails only for a cancel, the deadline, a lost lease, and where there is nothing to fall back to. */
+static bool
+run_generator(struct query *query, const struct generate_request *request, struct err *err)
+{
+	struct job_context *context = query->context;
+	struct generator *generator = context->env->generator;
+	bool last = generator->ops == &extractive_generator_ops;
+	int64_t deadline_ms = context->deadline_mono_ms;
+	const struct provider_call call = { .deadline_mono_ms =
+						    deadline_ms && !last
+							    ? deadline_ms - QUERY_FALLBACK_MS
+							    : deadline_ms,
+					    .cancel = context->cancel };
+	struct err failure = ERR_INIT;
+
+	if (generator->ops->generate(generator, &call, request, context->arena, &query->generated,
+				     &failure))
+		return true;
+	if (last || failure.code == ERR_STALE || failure.code == ERR_CANCELLED) {
+		*err = failure;
+		return false;
+	}
+	query->generate_failure = failure;
+	return job_check(context, err) && fall_back(query, request, err);
 }
 
 static bool
 generate(struct query *query, struct err *err)
 {
 	struct job_context *context = query->context;
-	struct generator *generator = context->env->generator;
-	const struct provider_call call = { .deadline_mono_ms = context->deadline_mono_ms,
-					    .cancel = context->cancel };
 	struct source *sources = arena_array(context->arena, query->count + 1, sizeof(*sources));
 	const struct generate_request request = { .question = query->payload.query,
 						  .sources = sources,
@@ -372,8 +427,7 @@ generate(struct query *query, struct err *err)
 					      .score = candidate->score };
 	}
 	if (!emit_sources(query, err) || !job_step(context, "generate", 1, err) ||
-	    !generator->ops->generate(generator, &call, &request, context->arena, &query->generated,
-				      err))
+	    !run_generator(query, &request, err))
 		return err_wrap(err, "generate");
 	if (!cite_answer(query->generated.text, query->count, context->arena, &query->cited))
 		return err_set(err, ERR_TOO_LARGE, "cite: cannot hold the answer");
@@ -452,7 +506,9 @@ write_answer(const struct query *query, struct jw *w)
 		jw_knull(w, "model");
 	jw_karr(w, "warnings");
 	if (query->rerank_failure.code != ERR_NONE)
-		write_warning(query, w);
+		write_warning(WARN_RERANK, &query->rerank_failure, w);
+	if (query->generate_failure.code != ERR_NONE)
+		write_warning(WARN_GENERATE, &query->generate_failure, w);
 	jw_end(w);
 }
 
@@ -511,7 +567,8 @@ answer_to_cache(const struct query *query)
 	struct jw w = jw_start(&text);
 	char hash[SHA256_HEX_BYTES];
 
-	if (!env->config->enable_caching || query->rerank_failure.code != ERR_NONE)
+	if (!env->config->enable_caching || query->rerank_failure.code != ERR_NONE ||
+	    query->generate_failure.code != ERR_NONE)
 		return;
 	jw_obj(&w);
 	write_answer(query, &w);

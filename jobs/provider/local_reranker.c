@@ -412,6 +412,7 @@ local_open(const struct config *config, struct reranker **out, struct err *err)
 	(void)config;
 	(void)err;
 	reranker->ops = &local_reranker_ops;
+	str_copy(reranker->model, sizeof(reranker->model), STR("local-1"));
 	*out = reranker;
 	return true;
 }

@@ -16,6 +16,7 @@
 #include <stdint.h>
 
 #include "common/base/arena.h"
+#include "common/base/auto.h"
 #include "common/base/err.h"
 #include "common/base/str.h"
 #include "common/config.h"
@@ -67,6 +68,7 @@ struct reranker_ops {
 };
 struct reranker {
 	const struct reranker_ops *ops;
+	char model[64]; /* part of the answer cache's key */
 };
 
 /* ---- generator ---- */
@@ -118,6 +120,7 @@ bool generator_open(const struct config *config, struct generator **out, struct 
 void embedder_close(struct embedder *embedder); /* NULL is fine, as below */
 void reranker_close(struct reranker *reranker);
 void generator_close(struct generator *generator);
+AUTO_PTR_DEFINE(generator_close, struct generator);
 
 extern const struct embedder_ops *const embedder_registry[]; /* NULL-terminated */
 extern const struct reranker_ops *const reranker_registry[];

@@ -430,6 +430,134 @@ test_failing_reranker_is_a_warning(void **state)
 	assert_int_equal(result_items(pipeline, "warnings"), 0);
 }
 
+static bool
+rerank_evenly(struct reranker *reranker, const struct provider_call *call, struct str text,
+	      const struct passage *passages, size_t count, float *out_scores, struct err *err)
+{
+	(void)reranker;
+	(void)call;
+	(void)text;
+	(void)passages;
+	(void)err;
+	for (size_t i = 0; i < count; i++)
+		out_scores[i] = 0.5F;
+	return true;
+}
+
+/* Another model of one provider may order otherwise: its answers are its own. */
+static void
+test_cache_knows_the_rerankers_model(void **state)
+{
+	static const char question[] = "{\"query\":\"Where does the heron nest?\",\"rerank\":true}";
+	static const struct reranker_ops ops = { .name = "remote", .rerank = rerank_evenly };
+	struct reranker first = { .ops = &ops, .model = "one" };
+	struct reranker second = { .ops = &ops, .model = "two" };
+	struct pipeline *pipeline = *state;
+	struct reranker *real = pipeline->env.reranker;
+
+	ingest(pipeline, "j1", 1, "heron", HERON);
+	pipeline->env.reranker = &first;
+	query(pipeline, question);
+	query(pipeline, question);
+	assert_true(result_flag(pipeline, "cached"));
+	pipeline->env.reranker = &second;
+	query(pipeline, question);
+	assert_false(result_flag(pipeline, "cached"));
+	pipeline->env.reranker = real;
+}
+
+/* ---- a generator that does as it is told ---- */
+
+static struct {
+	enum err_code code; /* ERR_NONE: an answer */
+	int tells;	    /* pieces before */
+	int64_t deadline_mono_ms;
+} script;
+
+static bool
+generate_as_told(struct generator *generator, const struct provider_call *call,
+		 const struct generate_request *request, struct arena *arena, struct generated *out,
+		 struct err *err)
+{
+	(void)arena;
+	script.deadline_mono_ms = call->deadline_mono_ms;
+	for (int i = 0; i < script.tells && request->on_text; i++)
+		if (!request->on_text(request->user, STR("half an answer "), err))
+			return false;
+	if (script.code != ERR_NONE)
+		return err_set(err, script.code, "the model does not answer");
+	*out = (struct generated){ .text = STR("It nests in trees [1]."),
+				   .model = generator->model };
+	return true;
+}
+
+static const struct generator_ops told_ops = { .name = "told", .generate = generate_as_told };
+
+static void
+test_failing_generator_is_a_warning(void **state)
+{
+	static const enum err_code codes[] = {
+		ERR_PROVIDER_UNAVAILABLE, ERR_PROVIDER_REJECTED, ERR_PROVIDER_REPLY,
+		ERR_RATE_LIMITED,	  ERR_DEADLINE,		 ERR_TIMEOUT
+	};
+	static const char question[] = "{\"query\":\"Where does the heron nest?\"}";
+	struct generator told = { .ops = &told_ops, .model = "told-1" };
+	struct pipeline *pipeline = *state;
+	struct generator *real = pipeline->env.generator;
+
+	ingest(pipeline, "j1", 1, "heron", HERON);
+	pipeline->env.generator = &told;
+	pipeline->deadline_mono_ms = clock_mono_ms() + 60000;
+	for (size_t i = 0; i < ARRAY_SIZE(codes); i++) {
+		script.code = codes[i];
+		query(pipeline, question);
+
+		AUTO_PTR(js_free) struct js *result = pipeline_result(pipeline);
+		const struct js *warning = js_at(js_get(result, "warnings"), 0);
+
+		assert_int_equal(js_len(js_get(result, "warnings")), 1);
+		assert_true(str_eq_c(js_str(js_get(warning, "code")), "GENERATOR_FAILED"));
+		assert_true(
+			str_eq_c(js_str(js_get(warning, "detail")), "the model does not answer"));
+		assert_non_null(strstr(js_str(js_get(result, "answer")).ptr, "nests"));
+		assert_int_equal(js_len(js_get(result, "citations")), 1);
+		assert_true(js_bool(js_get(result, "grounded")));
+		assert_false(str_eq_c(js_str(js_get(result, "model")), "told-1"));
+		assert_false(js_bool(js_get(result, "cached"))); /* such an answer is not kept */
+		/* it leaves time for the fallback */
+		assert_true(script.deadline_mono_ms < pipeline->deadline_mono_ms);
+	}
+	/* it is well again: its own answer, without a warning, and kept */
+	script.code = ERR_NONE;
+	query(pipeline, question);
+	assert_int_equal(result_items(pipeline, "warnings"), 0);
+	query(pipeline, question);
+	assert_true(result_flag(pipeline, "cached"));
+	pipeline->env.generator = real;
+	pipeline->deadline_mono_ms = 0;
+}
+
+/* What is no failure of the generator's ends the job as before. */
+static void
+test_no_fallback_for_a_cancel(void **state)
+{
+	static const enum err_code codes[] = { ERR_CANCELLED, ERR_STALE };
+	struct generator told = { .ops = &told_ops, .model = "told-1" };
+	struct pipeline *pipeline = *state;
+	struct generator *real = pipeline->env.generator;
+	struct err err = ERR_INIT;
+
+	ingest(pipeline, "j1", 1, "heron", HERON);
+	pipeline->env.generator = &told;
+	for (size_t i = 0; i < ARRAY_SIZE(codes); i++) {
+		script.code = codes[i];
+		assert_false(pipeline_query(pipeline, "{\"query\":\"Where does the heron nest?\"}",
+					    &err));
+		assert_int_equal(err.code, codes[i]);
+	}
+	pipeline->env.generator = real;
+}
+
 static void
 test_other_embedder_is_a_mismatch(void **state)
 {
@@ -537,6 +665,9 @@ main(void)
 		PIPELINE_TEST(test_document_without_text_fails_for_good),
 		PIPELINE_TEST(test_chunks_written_must_be_chunks_expected),
 		PIPELINE_TEST(test_failing_reranker_is_a_warning),
+		PIPELINE_TEST(test_cache_knows_the_rerankers_model),
+		PIPELINE_TEST(test_failing_generator_is_a_warning),
+		PIPELINE_TEST(test_no_fallback_for_a_cancel),
 		PIPELINE_TEST(test_other_embedder_is_a_mismatch),
 		PIPELINE_TEST(test_formats_and_headings),
 		PIPELINE_TEST(test_pdf_cites_its_page),
