@@ -37,7 +37,7 @@ static bool
 fields_from_texts(struct call *call, const struct str texts[TEXT_MEMBERS],
 		  struct document_body *body, struct err *err)
 {
-	AUTO(buf) struct buf text = BUF_INIT(256 * 1024);
+	AUTO(buf) struct buf text = BUF_INIT((size_t)256 * 1024);
 	AUTO_PTR(js_free) struct js *root = NULL;
 	struct jw w = jw_start(&text);
 

@@ -506,7 +506,7 @@ wrong_types(void **state)
 	begin_docx(W(P("words")));
 	zip_end(&zip);
 	for (size_t i = 0; i < ARRAY_SIZE(zips); i++) {
-		struct err err = ERR_INIT;
+		struct err err;
 
 		if (i > 0) {
 			err = convert_kit_refused(zips[i], bytes());
