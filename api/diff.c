@@ -149,7 +149,7 @@ take_entry(struct diff *diff, const struct ndjson_line *line, struct err *err)
 	if (line->too_long)
 		ok = err_set(err, ERR_INVALID, "it has more than %zu bytes", LINE_MAX_BYTES);
 	else if (!js_parse(line->text, &root, err))
-		ok = false;
+		ok = false; // NOLINT(bugprone-branch-clone): steps one after the other
 	else if (!js_is(root, JS_OBJECT))
 		ok = err_set(err, ERR_INVALID, "it must be an object, not %s",
 			     js_type_name(js_type(root)));
@@ -236,10 +236,10 @@ write_extra(struct diff *diff, struct str after, struct jw *w, struct str *out_n
 	for (;;) {
 		char last[CATALOG_DOC_ID_MAX_BYTES + 1];
 		struct str *ids;
-		size_t count;
+		size_t count = EXTRA_PAGE;
 
-		if (!catalog_ids(redis, str_of(diff->collection.uid), after, EXTRA_PAGE,
-				 &diff->arena, &ids, &count, err))
+		if (!catalog_ids(redis, str_of(diff->collection.uid), after, &diff->arena, &ids,
+				 &count, err))
 			return false;
 		for (size_t i = 0; i < count; i++) {
 			if (is_listed(diff, ids[i]))

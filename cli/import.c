@@ -88,16 +88,16 @@ watch(struct cli *cli, const char *id, struct js **out_job, struct err *err)
 			return false;
 		if (http_reply_header(&api.reply, "etag", &tag))
 			(void)str_copy(etag, sizeof(etag), tag);
-		if (api.reply.status != 304) {
-			if (!api_parse(&api, &job, err))
-				return false;
-			if (!cli->options.quiet)
-				show_progress(&progress, job, clock_mono_ms());
-			if (show_bool(job, "done")) {
-				progress_end(&progress);
-				*out_job = TAKE(job);
-				return true;
-			}
+		if (api.reply.status == 304)
+			continue;
+		if (!api_parse(&api, &job, err))
+			return false;
+		if (!cli->options.quiet)
+			show_progress(&progress, job, clock_mono_ms());
+		if (show_bool(job, "done")) {
+			progress_end(&progress);
+			*out_job = TAKE(job);
+			return true;
 		}
 		/* it changes all the time: a look now and then is enough */
 		if (!api_pause(250, err))

@@ -46,7 +46,7 @@
 #include "common/zip.h"
 
 #define DROP_KEYS 100
-#define MAX_PAYLOAD_BYTES (512u * 1024 * 1024)
+#define MAX_PAYLOAD_BYTES ((size_t)512 * 1024 * 1024)
 #define MAX_ERROR_BYTES ((size_t)32 * 1024)
 #define DROPPING_TRIES 3
 
@@ -363,13 +363,19 @@ batch_renew(struct redis *redis, const struct batch_upload *upload, bool *out_op
 
 /* ---- the end of it ---- */
 
+struct seal {
+	struct queue_ref queue;
+	const char *id, *how, *token;
+};
+
 /* *out_verdict borrows from *out_reply. */
 static bool
-seal(struct redis *redis, struct queue_ref queue, const char *id, const char *how,
-     const char *token, struct reply **out_reply, struct str *out_verdict, struct err *err)
+seal(struct redis *redis, const struct seal *what, struct reply **out_reply,
+     struct str *out_verdict, struct err *err)
 {
-	struct key batch = key_job(queue, str_of(id)), batches = key_queue(queue, QK_BATCHES);
-	struct key done = key_queue(queue, QK_DONE), stat = key_queue(queue, QK_STAT);
+	struct key batch = key_job(what->queue, str_of(what->id));
+	struct key batches = key_queue(what->queue, QK_BATCHES);
+	struct key done = key_queue(what->queue, QK_DONE), stat = key_queue(what->queue, QK_STAT);
 	struct redis_cmd cmd;
 
 	redis_script_init(&cmd, &script_batch_seal, 4);
@@ -377,9 +383,9 @@ seal(struct redis *redis, struct queue_ref queue, const char *id, const char *ho
 	arg_key(&cmd, &batches);
 	arg_key(&cmd, &done);
 	arg_key(&cmd, &stat);
-	redis_arg_c(&cmd, id);
-	redis_arg_c(&cmd, how);
-	redis_arg_c(&cmd, token);
+	redis_arg_c(&cmd, what->id);
+	redis_arg_c(&cmd, what->how);
+	redis_arg_c(&cmd, what->token);
 	redis_arg_c(&cmd, KEYS_CHANNEL);
 	return redis_run_script(redis, &cmd, &script_batch_seal, out_reply, err) &&
 	       queue_verdict(*out_reply, "batch_seal", out_verdict, err);
@@ -399,8 +405,10 @@ batch_seal(struct redis *redis, const struct batch_upload *upload, bool complete
 	AUTO_PTR(reply_free) struct reply *reply = NULL;
 	struct str verdict;
 
-	if (!seal(redis, upload->queue, upload->id, complete ? "complete" : "partial",
-		  upload->token, &reply, &verdict, err))
+	const struct seal what = { upload->queue, upload->id, complete ? "complete" : "partial",
+				   upload->token };
+
+	if (!seal(redis, &what, &reply, &verdict, err))
 		return err_wrap(err, "seal the batch");
 	if (str_eq_c(verdict, "NONE"))
 		return no_batch(upload->id, err);
@@ -418,7 +426,7 @@ batch_cancel(struct redis *redis, struct str id, struct job *out, struct err *er
 
 	if (!job_id_parse(id, &queue) || !str_copy(text, sizeof(text), id))
 		return err_set(err, ERR_NOT_FOUND, "there is no such batch");
-	if (!seal(redis, queue, text, "cancel", "", &reply, &verdict, err))
+	if (!seal(redis, &(struct seal){ queue, text, "cancel", "" }, &reply, &verdict, err))
 		return err_wrap(err, "cancel");
 	if (str_eq_c(verdict, "NONE"))
 		return no_batch(text, err);
@@ -450,7 +458,7 @@ batch_seal_abandoned(struct redis *redis, struct queue_ref queue, int64_t now_ms
 
 		if (!reply_str(reply_at(ids, i), &text) || !str_copy(id, sizeof(id), text))
 			continue;
-		if (!seal(redis, queue, id, "lease", "", &reply, &verdict, err))
+		if (!seal(redis, &(struct seal){ queue, id, "lease", "" }, &reply, &verdict, err))
 			return err_wrap(err, "seal an abandoned batch");
 		*io_sealed += str_eq_c(verdict, "OK");
 	}

@@ -199,8 +199,8 @@ struct catalog_state {
 bool catalog_states(struct redis *redis, struct str uid, const struct str *ids, size_t count,
 		    struct catalog_state *out, struct err *err);
 /* The ids alone, as catalog_documents. Arena array. */
-bool catalog_ids(struct redis *redis, struct str uid, struct str after, size_t limit,
-		 struct arena *arena, struct str **out, size_t *out_count, struct err *err);
+bool catalog_ids(struct redis *redis, struct str uid, struct str after, struct arena *arena,
+		 struct str **out, size_t *io_count, struct err *err);
 /* In byte order of ids, after `after` ("" = from the start). *io_count: how many at most; how many there are, fewer
  * only at the end. */
 bool catalog_documents(struct redis *redis, struct str uid, struct str after, struct arena *arena,

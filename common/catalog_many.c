@@ -132,8 +132,8 @@ catalog_states(struct redis *redis, struct str uid, const struct str *ids, size_
 /* ---- ids ---- */
 
 bool
-catalog_ids(struct redis *redis, struct str uid, struct str after, size_t limit,
-	    struct arena *arena, struct str **out, size_t *out_count, struct err *err)
+catalog_ids(struct redis *redis, struct str uid, struct str after, struct arena *arena,
+	    struct str **out, size_t *io_count, struct err *err)
 {
 	struct key docs = key_catalog(uid, CK_DOCS);
 	AUTO_PTR(reply_free) struct reply *reply = NULL;
@@ -150,7 +150,7 @@ catalog_ids(struct redis *redis, struct str uid, struct str after, size_t limit,
 	redis_arg_c(&cmd, "+");
 	redis_arg_c(&cmd, "LIMIT");
 	redis_arg_i64(&cmd, 0);
-	redis_arg_i64(&cmd, (int64_t)limit);
+	redis_arg_i64(&cmd, (int64_t)*io_count);
 	if (!redis_run(redis, &cmd, &reply, err))
 		return err_wrap(err, "catalog ids");
 	ids = arena_array(arena, reply_len(reply) + 1, sizeof(*ids));
@@ -166,8 +166,8 @@ catalog_ids(struct redis *redis, struct str uid, struct str after, size_t limit,
 			ids = NULL;
 	}
 	if (!ids)
-		return err_set(err, ERR_TOO_LARGE, "cannot list %zu documents at once", limit);
+		return err_set(err, ERR_TOO_LARGE, "cannot list %zu documents at once", *io_count);
 	*out = ids;
-	*out_count = reply_len(reply);
+	*io_count = reply_len(reply);
 	return true;
 }

@@ -609,7 +609,7 @@ walk_bucket(struct walk *walk, const struct item *batch, int64_t bucket, struct 
 
 		(void)reply_str(reply_at(reply, i), &text);
 		if (reply_str(reply_at(reply, i + 1), &item) && item.len > 0)
-			state = memchr(item_states, item.ptr[0], strlen(item_states));
+			state = memchr(item_states, item.ptr[0], sizeof(item_states) - 1);
 		if (!state || !str_to_i64(text, 1, JOB_MAX_LINE, &line) ||
 		    line / KEYS_BUCKET_LINES != bucket) {
 			problem(walk, batch, "line '" STR_FMT "' in bucket %lld is none",

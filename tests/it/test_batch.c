@@ -673,7 +673,7 @@ an_item_is_small(void **state)
 	}
 	(void)snprintf(text, sizeof(text), "an item: %.1f bytes", (double)bytes / LINES);
 	print_message("%s\n", text);
-	assert_true(bytes < 60 * LINES);
+	assert_true(bytes < 60L * LINES);
 	expect("10,000 lines", "0 10000 0 0 0 0 running");
 }
 

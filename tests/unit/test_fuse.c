@@ -102,13 +102,13 @@ same_scores_at_any_depth(void **state)
 	ARENA(arena);
 
 	(void)state;
-	for (int64_t i = 0; i < 2 * FUSE_DEPTH; i++) {
+	for (int64_t i = 0; i < INT64_C(2) * FUSE_DEPTH; i++) {
 		dense[i] = hit(i, 1 - 0.001F * (float)i);
 		lexical[i] = hit((i * 7 + 3) % 400, 50 - 0.1F * (float)i);
 	}
 	hits.dense_count = hits.lexical_count = FUSE_DEPTH;
 	assert_true(fuse_hits(&hits, 0.3, &arena, &few, &few_count));
-	hits.dense_count = hits.lexical_count = 2 * FUSE_DEPTH;
+	hits.dense_count = hits.lexical_count = (size_t)2 * FUSE_DEPTH;
 	assert_true(fuse_hits(&hits, 0.3, &arena, &many, &many_count));
 	for (; same < few_count && few[same].score > 0; same++) {
 		assert_int_equal(few[same].hit.row, many[same].hit.row);

@@ -13,6 +13,7 @@
 static const struct provider_call no_limit = { .deadline_mono_ms = 0 };
 static const struct rerank_shares company_alone = { .company = 0.5F };
 
+// NOLINTNEXTLINE(bugprone-macro-parentheses): literals of an initialiser
 #define PASSAGE(document, words, first)                                                            \
 	{                                                                                          \
 		.document_id = { document, sizeof(document) - 1 },                                 \
