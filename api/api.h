@@ -38,6 +38,7 @@ struct api {
 	atomic_bool started;
 	atomic_bool draining;
 	atomic_int in_progress; /* requests, those that wait for a job aside */
+	atomic_int imports;	/* uploads among them */
 };
 
 /*

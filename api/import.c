@@ -458,7 +458,9 @@ seal_complete(struct import *import, struct job *out, struct err *err)
 
 		if (call_redis(import->call, &redis, &why) &&
 		    batch_seal(redis, &import->upload, true, out, &why))
-			return out->batch.sealed || is_closed(import, redis, err);
+			return (out->batch.sealed &&
+				(!out->batch.partial || out->cancel_requested)) ||
+			       is_closed(import, redis, err);
 		if (!err_info(why.code)->outage || clock_left_ms(deadline_ms) == 0) {
 			*err = why;
 			return false;
@@ -586,8 +588,8 @@ run(struct import *import, enum batch_opened opened, struct err *err)
 	return answer(import->call, &import->upload, opened == BATCH_RESUMED, err);
 }
 
-bool
-documents_import(struct call *call, struct err *err)
+static bool
+import_admitted(struct call *call, struct err *err)
 {
 	static const char *const known[] = { "expires_in_s", "max_failures", NULL };
 	AUTO_PTR(import_free) struct import *import = mem_alloc(sizeof(*import));
@@ -614,4 +616,21 @@ documents_import(struct call *call, struct err *err)
 	if (opened == BATCH_COMPLETE)
 		return answer(call, &import->upload, true, err);
 	return run(import, opened, err);
+}
+
+/* An upload may last for hours: so many that they take the place of every other request are not let in. */
+bool
+documents_import(struct call *call, struct err *err)
+{
+	int64_t most = call->api->config->max_imports;
+	bool ok;
+
+	if (atomic_fetch_add(&call->api->imports, 1) >= most)
+		ok = err_set(err, ERR_RATE_LIMITED,
+			     "%lld bulk imports are in progress, more are not taken at a time",
+			     (long long)most);
+	else
+		ok = import_admitted(call, err);
+	atomic_fetch_sub(&call->api->imports, 1);
+	return ok;
 }

@@ -253,6 +253,19 @@ check_scope(const struct call *call, const struct route *row, struct err *err)
 		       needed, has);
 }
 
+/* No body is unpacked here: one that is packed is not read as if it were plain. */
+static bool
+check_encoding(const struct call *call, struct err *err)
+{
+	struct str encoding;
+
+	if (!call->http->has_body || !http_header(call->http, "Content-Encoding", &encoding) ||
+	    str_eq_nocase(str_trim(encoding), STR("identity")))
+		return true;
+	return err_set(err, ERR_UNSUPPORTED_MEDIA,
+		       "cannot take a body with Content-Encoding: send it as it is, not packed");
+}
+
 static bool
 dispatch(struct call *call, struct err *err)
 {
@@ -268,8 +281,8 @@ dispatch(struct call *call, struct err *err)
 		return err_set(err, ERR_NOT_FOUND, "there is nothing at this path");
 	if (!row)
 		return answer_other_method(call, first, err);
-	return (public || check_scope(call, row, err)) && decode_params(call, err) &&
-	       row->handle(call, err);
+	return (public || check_scope(call, row, err)) && check_encoding(call, err) &&
+	       decode_params(call, err) && row->handle(call, err);
 }
 
 static bool

@@ -159,7 +159,8 @@ answer_question(struct walk *walk, const struct row *row, struct batch_item *ite
 	if (!redis_next(walk->redis, &again, err))
 		return false;
 	if (row->state == 'f') {
-		item->has_job = true;
+		/* a dead job keeps the text of its error as long as it keeps its record */
+		item->has_job = !reply_is_nil(first);
 		return set_error(walk, row->detail, first, item, err);
 	}
 	if (reply_str(first, &status) && job_status_parse(status, &item->status)) {

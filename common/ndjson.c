@@ -8,8 +8,8 @@ void
 ndjson_init(struct ndjson *reader, size_t max_bytes)
 {
 	*reader = (struct ndjson){ .max_bytes = max_bytes };
-	/* one byte more tells that a line is too long, another holds its CR */
-	buf_init(&reader->begun, max_bytes + 2);
+	/* one byte more tells that a line is too long, another holds its CR; the first line may have a mark before it */
+	buf_init(&reader->begun, max_bytes + 2 + sizeof(bom) - 1);
 }
 
 void

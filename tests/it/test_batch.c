@@ -254,6 +254,42 @@ an_abandoned_upload_is_sealed_as_partial(void **state)
 	assert_false(batch().batch.partial);
 }
 
+/* The keepers were faster than an upload that had only its seal left: the whole body is there, and nothing is partial. */
+static void
+a_seal_after_the_lease_completes_the_batch(void **state)
+{
+	struct queue_keep_opts opts = kit_keep_opts();
+	char token[ID_ULID_BYTES];
+	struct job job;
+
+	(void)state;
+	new_upload();
+	upload.lease_ms = 1;
+	(void)open_upload(&job);
+	add(1);
+	kit_await(kit_now() + 2);
+	assert_int_equal(kit_keep(&opts).sealed, 1);
+	assert_true(batch().batch.partial);
+	memcpy(token, upload.token, sizeof(token));
+	id_ulid(upload.token);
+	seal(true); /* of another upload: it may lack lines */
+	assert_true(batch().batch.partial);
+	memcpy(upload.token, token, sizeof(token));
+	seal(false);
+	assert_true(batch().batch.partial);
+	seal(true);
+	assert_true(batch().batch.sealed);
+	assert_false(batch().batch.partial);
+	expect("whole", "1 0 0 0 0 0 running");
+	assert_int_equal(open_upload(&job), BATCH_COMPLETE);
+
+	struct queue_lease lease;
+
+	assert_true(kit_take("c", &lease));
+	settle(&lease, SETTLE_SUCCEED, JOB_SUCCEEDED);
+	expect("over", "0 1 0 0 0 0 succeeded");
+}
+
 static void
 an_empty_batch_is_over_at_once(void **state)
 {
@@ -629,6 +665,14 @@ items_say_what_became_of_each_line(void **state)
 	page = (struct batch_page){ .status = JOB_FAILED, .limit = 1000 };
 	MUST(batch_items(kit, &job, &arena, &page, e));
 	assert_int_equal(page.count, 2);
+	/* a dead child that was removed: its line still says so, and names no job */
+	assert_true(page.items[0].has_job);
+	MUST(queue_forget(kit, str_of(child(page.items[0].line)), e));
+	page = (struct batch_page){ .status = JOB_FAILED, .limit = 1000 };
+	MUST(batch_items(kit, &job, &arena, &page, e));
+	assert_int_equal(page.count, 2);
+	assert_false(page.items[0].has_job);
+	assert_non_null(page.items[0].error);
 	page = (struct batch_page){ .status = JOB_QUEUED, .limit = 1000 };
 	MUST(batch_items(kit, &job, &arena, &page, e));
 	assert_int_equal(page.count, 1);
@@ -773,6 +817,7 @@ main(void)
 		cmocka_unit_test_setup(the_later_upload_takes_over, kit_clear),
 		cmocka_unit_test_setup(another_request_does_not_get_the_batch, kit_clear),
 		cmocka_unit_test_setup(an_abandoned_upload_is_sealed_as_partial, kit_clear),
+		cmocka_unit_test_setup(a_seal_after_the_lease_completes_the_batch, kit_clear),
 		cmocka_unit_test_setup(an_empty_batch_is_over_at_once, kit_clear),
 		cmocka_unit_test_setup(admission_holds_for_lines, kit_clear),
 		cmocka_unit_test_setup(at_maxmemory_lines_are_refused_and_children_end, kit_clear),

@@ -323,12 +323,57 @@ what_is_refused_at_once(void **state)
 	ask_with(api->port, "POST", IMPORT, (const char *const[]){ TYPE, NULL }, STR(""), &answer);
 	assert_int_equal(answer.status, 400);
 	answer_release(&answer);
+	/* bytes that are packed would be read as lines that are none, each of them an item that failed */
+	static const char *const packed[] = { IMPORT, DIFF, V1 "/collections/default/documents" };
+	for (size_t i = 0; i < ARRAY_SIZE(packed); i++) {
+		ask_with(api->port, "POST", packed[i],
+			 (const char *const[]){ TYPE, "Content-Encoding: gzip", NULL }, text,
+			 &answer);
+		assert_int_equal(answer.status, 415);
+		if (!strstr(answer.reply.body.data, "Content-Encoding"))
+			fail_msg("%s: %s", packed[i], answer.reply.body.data);
+		answer_release(&answer);
+	}
 	ask_status(api, 404, "GET", V1 "/jobs/ingest-0-01jdcx7m2v5q8r3s6t9w1y4z7b/items", NULL);
 	ask(api, &answer, "POST", V1 "/collections/default/documents", "{\"text\":\"x\"}");
 	AUTO(buf) struct buf path = BUF_INIT(512);
 	buf_printf(&path, V1 "/jobs/" STR_FMT "/items", STR_ARG(answer_str(&answer, "id")));
 	answer_release(&answer);
 	ask_status(api, 404, "GET", path.data, NULL); /* a job, but no import */
+	stop_api();
+}
+
+static void
+imports_leave_room_for_others(void **state)
+{
+	AUTO(buf) struct buf body = BUF_INIT(1024);
+	struct wait_batch wait = { .last_line = 1 };
+	struct answer answer = { 0 };
+	struct raw_http raw;
+	char id[JOB_ID_BYTES];
+
+	(void)state;
+	start_api((const char *const[]){ "API_MAX_IMPORTS=1", NULL });
+	begin_upload(&raw, "slow");
+	send_docs(&raw, 1, 1);
+	wait_batch(&wait);
+	add_doc(&body, 2);
+	send_import("other", &body, &answer);
+	assert_int_equal(answer.status, 429);
+	assert_true(answer_header(&answer, "retry-after").len > 0);
+	answer_release(&answer);
+	ask_status(api, 200, "GET", V1 "/queues", NULL);
+	raw_close(&raw);
+	wait.sealed = true;
+	wait_batch(&wait);
+	/* the place is free a moment after the seal */
+	do {
+		answer_release(&answer);
+		send_import("other", &body, &answer);
+	} while (answer.status == 429);
+	assert_int_equal(answer.status, 202);
+	answer_release(&answer);
+	must_import("other", &body, id);
 	stop_api();
 }
 
@@ -885,6 +930,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(good_and_bad_lines),
 		cmocka_unit_test(what_is_refused_at_once),
+		cmocka_unit_test(imports_leave_room_for_others),
 		cmocka_unit_test(a_repeated_upload_changes_nothing),
 		cmocka_unit_test(kill_9_in_the_middle),
 		cmocka_unit_test(an_abandoned_upload_ends_with_its_lease),
