@@ -157,6 +157,27 @@ read_held(struct redis *redis, struct str uid, struct snapshot *out, struct err 
 
 /* ---- reservations ---- */
 
+/* A line of a batch that has no job: it is about to be added (its place is reserved first), or it never was, or it has
+ * ended. Nobody comes for it when its batch has gone, or has long been over: a partial one may be opened again. */
+static bool
+judge_line(struct redis *redis, struct str batch_id, int64_t now_ms, bool *out_leftover,
+	   int64_t *out_since_ms, struct err *err)
+{
+	struct err local = ERR_INIT;
+	struct job batch;
+
+	if (queue_get(redis, batch_id, &batch, &local)) {
+		*out_since_ms = batch.finished_ms;
+		*out_leftover = job_status_done(batch.status) &&
+				now_ms - batch.finished_ms > CATALOG_LEFTOVER_MS;
+		return true;
+	}
+	if (local.code == ERR_NOT_FOUND)
+		return true;
+	*err = local;
+	return false;
+}
+
 /* The job of a reservation: *out_leftover when it can never commit again; its end or birth in *out_since_ms. */
 static bool
 judge_job(struct redis *redis, struct str job_id, int64_t now_ms, bool *out_leftover,
@@ -179,6 +200,12 @@ judge_job(struct redis *redis, struct str job_id, int64_t now_ms, bool *out_left
 		*err = local;
 		return false;
 	}
+	struct str batch;
+	int64_t line;
+
+	if (job_id_is_child(job_id, &batch, &line))
+		return judge_line(redis, batch, now_ms, out_leftover, out_since_ms, err);
+
 	struct str ulid = str_sub(job_id, job_id.len > ID_ULID_LEN ? job_id.len - ID_ULID_LEN : 0,
 				  job_id.len);
 

@@ -43,7 +43,7 @@ bool catalog_verify(struct redis *redis, const struct catalog_verify *opts,
 		    struct catalog_verified *out, struct err *err);
 
 /* Releases the reservations of final jobs (a failed one aside, which may be retried) and of jobs nobody has heard
- * of for CATALOG_LEFTOVER_MS. Repeatable. */
+ * of for CATALOG_LEFTOVER_MS; lines of a batch without a job: when that is gone, or final for so long. Repeatable. */
 bool catalog_sweep(struct redis *redis, int64_t *out_released, struct err *err);
 
 /* Whether a reservation of this collection holds `seq`, i.e. a generation of that seq may still be committed. To

@@ -14,6 +14,7 @@
 
 #include "common/base/clock.h"
 #include "common/base/mem.h"
+#include "common/batch.h"
 #include "common/catalog_verify.h"
 #include "common/job.h"
 #include "common/keys.h"
@@ -592,6 +593,44 @@ test_reservations_follow_jobs(void **state)
 			 CATALOG_COMMITTED);
 }
 
+/* Between reserving and adding a line has no job: while its batch is open the reservation is in use. */
+static void
+test_reservations_of_lines_follow_their_batch(void **state)
+{
+	struct fixture *f = *state;
+	struct redis *redis = f->catalog->redis;
+	struct batch_upload upload = { .queue = { "ingest", 0 },
+				       .lease_ms = 1000000,
+				       .collection = "c",
+				       .tenant = "default",
+				       .fingerprint = STR("f"),
+				       .type = "ingest" };
+	char line[JOB_ID_BYTES], unknown[JOB_ID_BYTES], other[JOB_ID_BYTES];
+	enum batch_opened opened;
+	struct job job;
+	int64_t released;
+
+	empty_all(f);
+	fixture_collection(f->catalog);
+	job_id_new(upload.queue, upload.id);
+	id_ulid(upload.token);
+	MUST(queue_ensure_group(redis, upload.queue, e));
+	MUST(batch_open(redis, &upload, &opened, &job, e));
+	job_id_child(upload.id, 12, line);
+	int64_t seq = fixture_accept(f->catalog, "a", line);
+
+	job_id_new(upload.queue, unknown);
+	job_id_child(unknown, 1, other);
+	(void)fixture_accept(f->catalog, "b", other); /* of a batch that was forgotten */
+	MUST(catalog_sweep(redis, &released, e));
+	assert_int_equal(released, 1);
+	MUST(batch_seal(redis, &upload, false, &job, e));
+	assert_true(job_status_done(job.status));
+	MUST(catalog_sweep(redis, &released, e)); /* the upload may be repeated at this moment */
+	assert_int_equal(released, 0);
+	assert_int_equal(fixture_commit(f->catalog, "a", line, seq, 1, "v", 1), CATALOG_COMMITTED);
+}
+
 /* ---- beside a writer ---- */
 
 struct writer {
@@ -776,6 +815,7 @@ main(void)
 		cmocka_unit_test(test_cleanup),
 		cmocka_unit_test(test_cleanup_of_a_collection),
 		cmocka_unit_test(test_reservations_follow_jobs),
+		cmocka_unit_test(test_reservations_of_lines_follow_their_batch),
 		cmocka_unit_test(test_beside_a_writer),
 		cmocka_unit_test(test_keep),
 		cmocka_unit_test(test_program),
