@@ -124,6 +124,7 @@ job_id_from_hash(struct queue_ref queue, const char *sha256_hex, char out[JOB_ID
 
 	if (!str_unhex(str_sub(str_of(sha256_hex), 0, 2 * sizeof(bits)), bits, sizeof(bits)))
 		return false;
+	bits[0] |= 0x80; /* a time far ahead: see the header */
 	/* 26 digits hold 130 bits: two zero bits in front of the 128 */
 	for (size_t i = 0; i < ID_ULID_LEN; i++) {
 		unsigned value = 0;

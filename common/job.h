@@ -50,8 +50,8 @@ bool job_queue_find(struct str name, unsigned partition, struct queue_ref *out);
 
 /* A new id in this queue. */
 void job_id_new(struct queue_ref queue, char out[JOB_ID_BYTES]);
-/* The id that a hash names (64 hex digits, the first 128 bits count): the same hash, the same id. Its ULID carries no
- * time. false when it is not hex. */
+/* The id that a hash names (64 hex digits, the first 128 bits but one count): the same hash, the same id. The time in its
+ * ULID is far ahead (after the year 6400), so that no clean-up takes it for old. false when it is not hex. */
 bool job_id_from_hash(struct queue_ref queue, const char *sha256_hex, char out[JOB_ID_BYTES]);
 /* false when the text is not a job id; never looks at Redis. */
 bool job_id_parse(struct str id, struct queue_ref *out_queue);

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "common/base/auto.h"
+#include "common/base/id.h"
 #include "common/job.h"
 
 static void
@@ -99,17 +100,21 @@ ids_from_hashes(void **state)
 	char hash[] = "0000000000000000000000000000000000000000000000000000000000000000";
 	char a[JOB_ID_BYTES], b[JOB_ID_BYTES];
 	struct queue_ref queue, ref;
+	int64_t unix_ms;
 
 	(void)state;
 	assert_true(job_queue_find(STR("query"), 0, &queue));
 	assert_true(job_id_from_hash(queue, hash, a));
-	assert_string_equal(a, "query-0-00000000000000000000000000");
+	assert_string_equal(a, "query-0-40000000000000000000000000");
+	/* whatever the hash: no clean-up by age takes it for old */
+	assert_true(id_ulid_unix_ms(str_of(a + strlen("query-0-")), &unix_ms));
+	assert_int_equal(unix_ms, INT64_C(1) << 47);
 	memset(hash, 'f', 64);
 	assert_true(job_id_from_hash(queue, hash, b));
 	assert_string_equal(b, "query-0-7zzzzzzzzzzzzzzzzzzzzzzzzz");
 	assert_true(job_id_parse(str_of(b), &ref));
 	for (size_t i = 0; i < 32; i++) {
-		hash[i] = 'e';
+		hash[i] = 'e'; /* one bit less, and not the topmost */
 		assert_true(job_id_from_hash(queue, hash, a));
 		assert_string_not_equal(a, b);
 		assert_true(job_id_parse(str_of(a), &ref));
