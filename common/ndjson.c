@@ -60,7 +60,8 @@ make_line(struct ndjson *reader, struct str text, struct ndjson_line *out)
 				     .too_long = text.len > reader->max_bytes };
 	if (out->too_long)
 		out->text = str_sub(text, 0, reader->max_bytes);
-	return str_trim(text).len > 0;
+	return out->too_long ||
+	       str_trim(text).len > 0; /* how the rest looks is not known of every long one */
 }
 
 bool

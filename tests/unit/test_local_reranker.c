@@ -13,12 +13,13 @@
 static const struct provider_call no_limit = { .deadline_mono_ms = 0 };
 static const struct rerank_shares company_alone = { .company = 0.5F };
 
-// NOLINTNEXTLINE(bugprone-macro-parentheses): literals of an initialiser
+// NOLINTBEGIN(bugprone-macro-parentheses): literals of an initialiser
 #define PASSAGE(document, words, first)                                                            \
 	{                                                                                          \
 		.document_id = { document, sizeof(document) - 1 },                                 \
 		.text = { words, sizeof(words) - 1 }, .score = first                               \
 	}
+// NOLINTEND(bugprone-macro-parentheses)
 
 static void
 likes_company(void **state)

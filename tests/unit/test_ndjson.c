@@ -62,6 +62,7 @@ lines_do_not_depend_on_the_pieces(void **state)
 		{ "\xef\xbb\xbf"
 		  "1234567890123\n",
 		  "1:12345678!;" },
+		{ "              a\n", "1:        !;" }, /* how it ends does not matter */
 		{ "a\rb\n", "1:a\rb;" },
 		{ "1234567\r8\n", "1:1234567\r!;" },
 	};
