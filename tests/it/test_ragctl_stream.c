@@ -39,7 +39,7 @@ struct act {
 };
 
 static struct http_server *server;
-static const struct act *acts;
+static const struct act *_Atomic acts;
 static atomic_size_t at;
 static char failure[256];
 static char *out, *err;
