@@ -47,7 +47,7 @@ static char *out, *err;
 static void
 handler(const struct http_request *request, void *user)
 {
-	const struct act *act = &acts[atomic_fetch_add(&at, 1)];
+	const struct act *act = atomic_load(&acts) + atomic_fetch_add(&at, 1);
 	struct http_answer answer;
 	struct str id = STR(""), accept = STR("");
 
@@ -112,7 +112,7 @@ run(const struct act *script, const char *more)
 	struct cli_world world = { .columns = 80 };
 	int code;
 
-	acts = script;
+	atomic_store(&acts, script);
 	atomic_store(&at, 0);
 	failure[0] = '\0';
 	free(out);
