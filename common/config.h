@@ -72,7 +72,16 @@ enum config_embedder {
 	EMBEDDER_COHERE
 };
 enum config_generator { GENERATOR_AUTO, GENERATOR_EXTRACTIVE, GENERATOR_GEMINI, GENERATOR_OPENAI };
-enum config_reranker { RERANKER_AUTO, RERANKER_NONE, RERANKER_LOCAL, RERANKER_COHERE };
+enum config_reranker {
+	RERANKER_AUTO,
+	RERANKER_NONE,
+	RERANKER_LOCAL,
+	RERANKER_COHERE,
+	RERANKER_JINA,
+	RERANKER_TEI
+};
+enum config_chroma_auth { CHROMA_AUTH_TOKEN, CHROMA_AUTH_BEARER };
+enum config_openai_encoding { OPENAI_ENCODING_BASE64, OPENAI_ENCODING_FLOAT };
 
 /* The names of the enums above, in their order, NULL-terminated. */
 extern const char *const config_environment_names[];
@@ -80,6 +89,8 @@ extern const char *const config_store_names[];
 extern const char *const config_embedder_names[];
 extern const char *const config_generator_names[];
 extern const char *const config_reranker_names[];
+extern const char *const config_chroma_auth_names[];
+extern const char *const config_openai_encoding_names[];
 
 /* path NULL: CONFIG_FILE of the environment if set, else no file. On failure nothing is held. */
 bool config_load(struct config *config, const char *path, struct err *err);

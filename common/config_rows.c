@@ -7,7 +7,11 @@ const char *const config_environment_names[] = { "development", "production", NU
 const char *const config_store_names[] = { "sqlite", "chroma", NULL };
 const char *const config_embedder_names[] = { "auto", "local", "gemini", "openai", "cohere", NULL };
 const char *const config_generator_names[] = { "auto", "extractive", "gemini", "openai", NULL };
-const char *const config_reranker_names[] = { "auto", "none", "local", "cohere", NULL };
+const char *const config_reranker_names[] = {
+	"auto", "none", "local", "cohere", "jina", "tei", NULL
+};
+const char *const config_chroma_auth_names[] = { "x-chroma-token", "authorization", NULL };
+const char *const config_openai_encoding_names[] = { "base64", "float", NULL };
 
 #define AT(member) .offset = offsetof(struct config, member)
 

@@ -31,8 +31,9 @@ struct job_env {
 	struct embedder *embedder;   /* the slot's own, as below */
 	struct reranker *reranker;   /* NULL = none */
 	struct generator *generator;
-	struct metric *step_seconds; /* label step; may be NULL */
-	struct metric *cache_total;  /* labels cache, result; may be NULL */
+	struct metric *step_seconds;			 /* label step; may be NULL */
+	struct metric *cache_total;			 /* labels cache, result; may be NULL */
+	const struct provider_metrics *provider_metrics; /* may be NULL */
 };
 
 enum job_emit {

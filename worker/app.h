@@ -13,6 +13,7 @@
 #include "common/job.h"
 #include "common/metrics.h"
 #include "common/redis.h"
+#include "jobs/provider/provider.h"
 #include "jobs/store/store.h"
 #include "worker/running.h"
 
@@ -31,6 +32,7 @@ struct worker_metrics {
 	struct metric *cache_total;   /* cache, result */
 	struct metric *slots;	      /* state */
 	struct metric *dependency_up; /* dependency */
+	struct provider_metrics provider;
 };
 
 struct worker_app {

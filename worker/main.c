@@ -317,6 +317,48 @@ register_metrics(struct worker_app *app)
 	metric_set(info, METRIC_VALUES(RAG_VERSION), 1);
 }
 
+static void
+register_provider_metrics(struct worker_app *app)
+{
+	static const char *const outcome[] = { "provider", "kind", "outcome", NULL };
+	static const char *const kind[] = { "provider", "kind", NULL };
+	static const char *const direction[] = { "provider", "kind", "direction", NULL };
+	static const char *const provider[] = { "provider", NULL };
+	struct provider_metrics *out = &app->m.provider;
+
+	out->requests_total =
+		metrics_register(app->metrics,
+				 &(struct metric_opts){
+					 .kind = METRIC_COUNTER,
+					 .name = "rag_engine_provider_requests_total",
+					 .help = "Requests to providers, by what came of them.",
+					 .labels = outcome });
+	out->seconds = metrics_register(
+		app->metrics, &(struct metric_opts){
+				      .kind = METRIC_HISTOGRAM,
+				      .buckets = metrics_seconds_buckets,
+				      .bucket_count = metrics_seconds_bucket_count,
+				      .name = "rag_engine_provider_seconds",
+				      .help = "One request to a provider, to the end of its reply.",
+				      .labels = kind });
+	out->tokens_total =
+		metrics_register(app->metrics,
+				 &(struct metric_opts){
+					 .kind = METRIC_COUNTER,
+					 .name = "rag_engine_provider_tokens_total",
+					 .help = "Tokens sent to and had from providers.",
+					 .labels = direction });
+	out->first_token_seconds =
+		metrics_register(app->metrics,
+				 &(struct metric_opts){
+					 .kind = METRIC_HISTOGRAM,
+					 .buckets = metrics_seconds_buckets,
+					 .bucket_count = metrics_seconds_bucket_count,
+					 .name = "rag_engine_time_to_first_token_seconds",
+					 .help = "From the request to the first text of an answer.",
+					 .labels = provider });
+}
+
 /* ---- life ---- */
 
 /* Not fatal: documents that need no converter are read, the others fail and say why. */
@@ -543,6 +585,7 @@ main(int argc, char **argv)
 		deal_slots(&app, (size_t)(options.slots ? options.slots : config.workers));
 		running_init(&app.running, app.slot_count);
 		register_metrics(&app);
+		register_provider_metrics(&app);
 		look_for_converters(&app);
 		code = run(&app, &signals, &err);
 	} else {

@@ -61,6 +61,8 @@
 	X(STORE_UNSUPPORTED, "STORE_UNSUPPORTED", 422, 0, 0, "Not supported by this store")        \
 	X(DISK_FULL, "DISK_FULL", 507, 1, 0, "Disk full")                                          \
 	X(PROVIDER_UNAVAILABLE, "PROVIDER_UNAVAILABLE", 503, 1, 1, "Provider unavailable")         \
+	X(PROVIDER_LIMITED, "PROVIDER_LIMITED", 503, 1, 1, "Provider limit reached")               \
+	X(PROVIDER_QUOTA, "PROVIDER_QUOTA_EXHAUSTED", 502, 0, 0, "Provider quota exhausted")       \
 	X(PROVIDER_REJECTED, "PROVIDER_REJECTED", 502, 0, 0, "Provider rejected the request")      \
 	X(PROVIDER_REPLY, "PROVIDER_REPLY", 502, 1, 0, "Provider answered garbage")                \
 	X(CONNECT, "CONNECT_FAILED", 503, 1, 1, "Could not connect")                               \

@@ -3,9 +3,10 @@
  * (generator). One file and one row in registry.c each; the contract suite tests/contract/test_provider.c
  * then tests it.
  *
- * Instances belong to one slot (one thread); they may own a curl handle. `struct provider_call` carries the
- * deadline and the cancel flag into every call. Failures: ERR_PROVIDER_UNAVAILABLE (outage), _REJECTED (final),
- * _REPLY (garbage), ERR_RATE_LIMITED with retry_after_ms, ERR_CANCELLED, ERR_DEADLINE.
+ * Instances belong to one slot (one thread); they may own a curl handle. `struct provider_call` carries the deadline, the
+ * cancel flag and the fleet's limits into every call. Failures: ERR_PROVIDER_UNAVAILABLE (outage), _LIMITED (a minute's quota or
+ * too many at once: err.retry_after_ms says when), _QUOTA (a day's quota, no money: final), _REJECTED (final), _REPLY (garbage),
+ * ERR_TOO_LARGE (a batch or a text the server does not take), ERR_CANCELLED, ERR_DEADLINE.
  */
 #ifndef RAG_JOBS_PROVIDER_PROVIDER_H
 #define RAG_JOBS_PROVIDER_PROVIDER_H
@@ -20,10 +21,31 @@
 #include "common/base/err.h"
 #include "common/base/str.h"
 #include "common/config.h"
+#include "common/metrics.h"
+#include "common/redis.h"
+
+/* What was used of providers; a call adds to it. Estimated where the provider does not say. */
+struct provider_usage {
+	int64_t requests;
+	int64_t embedding_tokens;
+	int64_t prompt_tokens, completion_tokens; /* of the generator */
+	int64_t search_units;			  /* of the reranker */
+};
+
+/* Of the process, set once before the slots start; each may be NULL. */
+struct provider_metrics {
+	struct metric *requests_total;	    /* provider, kind (embed, rerank, generate), outcome */
+	struct metric *seconds;		    /* provider, kind */
+	struct metric *tokens_total;	    /* provider, kind, direction (in, out) */
+	struct metric *first_token_seconds; /* provider */
+};
 
 struct provider_call {
 	int64_t deadline_mono_ms;  /* 0 = none */
 	const atomic_bool *cancel; /* may be NULL */
+	struct redis *redis; /* where limits are counted; the caller's own; NULL = not limited */
+	struct provider_usage *usage;		/* added to; may be NULL */
+	const struct provider_metrics *metrics; /* may be NULL */
 };
 
 /* ---- embedder ---- */
@@ -43,7 +65,7 @@ struct embedder_ops {
 struct embedder {
 	const struct embedder_ops *ops;
 	size_t dim;
-	size_t max_batch;      /* texts a call */
+	size_t max_batch; /* texts a call; an instance lowers it when its server refuses as many */
 	double dense_weight;   /* of the dense leg in hybrid fusion, 0..1 */
 	char fingerprint[128]; /* equals spec_embedder_fingerprint */
 };
@@ -88,6 +110,8 @@ struct generate_request {
 	struct str question;
 	const struct source *sources;
 	size_t count;
+	const struct prompt *
+		prompt; /* jobs/step/prompt.h: what a model is told; the extractive one needs none */
 	int64_t max_tokens;
 	bool (*on_text)(void *user, struct str piece, struct err *err); /* NULL: nobody follows */
 	void *user;
@@ -96,9 +120,11 @@ struct generate_request {
 struct generated {
 	struct str text; /* arena; cites as [n] */
 	bool refused;	 /* the sources do not hold the answer; text says so */
+	bool truncated;	 /* max_tokens, or the model's own limit, ended it */
 	const char *model;
 };
 
+struct prompt;
 struct generator;
 struct generator_ops {
 	const char *name;

@@ -1,7 +1,9 @@
 #include <stddef.h>
+#include <string.h>
 
 #include "common/base/str.h"
 #include "jobs/provider/local.h"
+#include "jobs/spec/choice.h"
 
 const struct embedder_ops *const embedder_registry[] = { &local_embedder_ops, NULL };
 const struct reranker_ops *const reranker_registry[] = { &local_reranker_ops, NULL };
@@ -10,11 +12,15 @@ const struct generator_ops *const generator_registry[] = { &extractive_generator
 bool
 embedder_open(const struct config *config, struct embedder **out, struct err *err)
 {
-	if (config->embedder != EMBEDDER_AUTO && config->embedder != EMBEDDER_LOCAL)
-		return err_set(err, ERR_CONFIG,
-			       "embedder '%s' is not part of this build (there are: local)",
-			       config_embedder_names[config->embedder]);
-	return local_embedder_ops.open(config, out, err);
+	struct embedder_choice choice;
+
+	if (!choose_embedder(config, &choice, err))
+		return false;
+	for (const struct embedder_ops *const *row = embedder_registry; *row; row++)
+		if (strcmp((*row)->name, choice.at.provider) == 0)
+			return (*row)->open(config, out, err);
+	return err_set(err, ERR_CONFIG, "embedder '%s' is not part of this build",
+		       choice.at.provider);
 }
 
 void
@@ -27,18 +33,18 @@ embedder_close(struct embedder *embedder)
 bool
 reranker_open(const struct config *config, struct reranker **out, struct err *err)
 {
-	switch ((enum config_reranker)config->reranker) {
-	case RERANKER_NONE:
-		*out = NULL;
+	struct reranker_choice choice;
+
+	*out = NULL;
+	if (!choose_reranker(config, &choice, err))
+		return false;
+	if (choice.kind == RERANKER_NONE)
 		return true;
-	case RERANKER_AUTO:
-	case RERANKER_LOCAL:
-		return local_reranker_ops.open(config, out, err);
-	case RERANKER_COHERE:
-		break;
-	}
-	return err_set(err, ERR_CONFIG,
-		       "reranker 'cohere' is not part of this build (there are: local, none)");
+	for (const struct reranker_ops *const *row = reranker_registry; *row; row++)
+		if (strcmp((*row)->name, choice.at.provider) == 0)
+			return (*row)->open(config, out, err);
+	return err_set(err, ERR_CONFIG, "reranker '%s' is not part of this build",
+		       choice.at.provider);
 }
 
 void
@@ -51,11 +57,15 @@ reranker_close(struct reranker *reranker)
 bool
 generator_open(const struct config *config, struct generator **out, struct err *err)
 {
-	if (config->generator != GENERATOR_AUTO && config->generator != GENERATOR_EXTRACTIVE)
-		return err_set(err, ERR_CONFIG,
-			       "generator '%s' is not part of this build (there are: extractive)",
-			       config_generator_names[config->generator]);
-	return extractive_generator_ops.open(config, out, err);
+	struct generator_choice choice;
+
+	if (!choose_generator(config, &choice, err))
+		return false;
+	for (const struct generator_ops *const *row = generator_registry; *row; row++)
+		if (strcmp((*row)->name, choice.at.provider) == 0)
+			return (*row)->open(config, out, err);
+	return err_set(err, ERR_CONFIG, "generator '%s' is not part of this build",
+		       choice.at.provider);
 }
 
 void

@@ -6,6 +6,7 @@
 #include "common/base/auto.h"
 #include "common/catalog.h"
 #include "common/sha256.h"
+#include "jobs/spec/choice.h"
 #include "jobs/spec/media.h"
 
 /* ---- payloads ---- */
@@ -187,12 +188,24 @@ bool
 spec_embedder_fingerprint(const struct config *config, char out[SPEC_FINGERPRINT_BYTES],
 			  struct err *err)
 {
-	if (config->embedder != EMBEDDER_AUTO && config->embedder != EMBEDDER_LOCAL)
-		return err_set(err, ERR_CONFIG,
-			       "cannot use embedder.kind (EMBEDDER): this build has only 'local' "
-			       "('auto' means it)");
-	(void)snprintf(out, SPEC_FINGERPRINT_BYTES, "local/%s/%d", SPEC_LOCAL_MODEL,
-		       SPEC_LOCAL_DIM);
+	struct embedder_choice choice;
+	char hash[SHA256_HEX_BYTES], prefixes[16] = "";
+	int len;
+
+	if (!choose_embedder(config, &choice, err))
+		return false;
+	if (choice.query_prefix[0] || choice.document_prefix[0]) {
+		struct sha256 *all = sha256_new();
+
+		sha256_add_field(all, str_of(choice.query_prefix));
+		sha256_add_field(all, str_of(choice.document_prefix));
+		sha256_finish_hex(all, hash);
+		(void)snprintf(prefixes, sizeof(prefixes), "/%.8s", hash);
+	}
+	len = snprintf(out, SPEC_FINGERPRINT_BYTES, "%s/%s/%zu%s", choice.at.provider,
+		       choice.at.model, choice.dim, prefixes);
+	if (len < 0 || len >= SPEC_FINGERPRINT_BYTES)
+		return err_set(err, ERR_CONFIG, "cannot use an embedder with a name this long");
 	return true;
 }
 
@@ -215,16 +228,12 @@ bool
 spec_check_config(const struct config *config, struct err *err)
 {
 	char fingerprint[SPEC_FINGERPRINT_BYTES];
+	struct generator_choice generator;
+	struct reranker_choice reranker;
 	if (!spec_pipeline_fingerprint(config, fingerprint, err))
 		return false;
-	if (config->generator != GENERATOR_AUTO && config->generator != GENERATOR_EXTRACTIVE)
-		return err_set(err, ERR_CONFIG,
-			       "cannot use generator.kind (GENERATOR): this build has only "
-			       "'extractive' ('auto' means it)");
-	if (config->reranker == RERANKER_COHERE)
-		return err_set(err, ERR_CONFIG,
-			       "cannot use reranker.kind (RERANKER): this build has only 'local' "
-			       "('auto' means it) and 'none'");
+	if (!choose_generator(config, &generator, err) || !choose_reranker(config, &reranker, err))
+		return false;
 	if (config->store != STORE_SQLITE)
 		return err_set(err, ERR_CONFIG,
 			       "cannot use store.kind (STORE): this build has only 'sqlite'");

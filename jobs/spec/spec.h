@@ -94,14 +94,15 @@ bool spec_content_type(struct str header, struct str *out_media_type, struct err
 #define SPEC_LOCAL_MODEL "hash-1"
 #define SPEC_LOCAL_DIM 768
 
-/* "local/hash-1/768": provider, model, dimension. ERR_CONFIG for one this build does not have. */
+/* "local/hash-1/768": provider, model, dimension, and 8 digits of a hash of the prefixes where there are any. ERR_CONFIG as
+ * choose_embedder. */
 bool spec_embedder_fingerprint(const struct config *config, char out[SPEC_FINGERPRINT_BYTES],
 			       struct err *err);
 /* Everything that decides what chunks come out of a document: parser and chunker version, size, overlap, and
  * the embedder's fingerprint. */
 bool spec_pipeline_fingerprint(const struct config *config, char out[SPEC_FINGERPRINT_BYTES],
 			       struct err *err);
-/* Refuses providers and stores that this build does not have: ERR_CONFIG, says which ones there are. */
+/* ERR_CONFIG for settings that do not go together, as jobs/spec/choice.h says, and for a store that this build does not have. */
 bool spec_check_config(const struct config *config, struct err *err);
 
 /* sha256 hex of everything that decides a document's chunks; equal = unchanged. */
