@@ -28,6 +28,7 @@
 #include "jobs/provider/local.h"
 #include "jobs/provider/question.h"
 #include "jobs/provider/sentence.h"
+#include "jobs/step/cite.h"
 
 #define MODEL "extractive"
 #define REFUSAL "I could not find an answer to this question in the documents."
@@ -40,7 +41,6 @@
 #define CHARS_PER_TOKEN 4
 #define ANSWER_MAX_BYTES 1600 /* without max_tokens */
 #define FOLLOW_MAX_BYTES 160  /* of what "as follows:" announces */
-#define WORD_JOINER "\xe2\x81\xa0"
 
 /* how much of the question (by coverage weight) the best source and the best sentence must hold */
 #define COVERAGE_MIN 0.62
@@ -539,16 +539,6 @@ order_picked(struct answer *answer)
 	}
 }
 
-/* A digit comes next, as in [7]; white space between does not matter. */
-static bool
-looks_like_mark(struct str text, size_t at)
-{
-	while (at < text.len &&
-	       (text.ptr[at] == ' ' || (text.ptr[at] >= '\t' && text.ptr[at] <= '\r')))
-		at++;
-	return at < text.len && text.ptr[at] >= '0' && text.ptr[at] <= '9';
-}
-
 /* White space folded; what looks like a citation made harmless. */
 static void
 write_quote(struct buf *out, struct str quote)
@@ -566,8 +556,8 @@ write_quote(struct buf *out, struct str quote)
 			buf_add_char(out, ' ');
 		space = false;
 		buf_add_char(out, c);
-		if (c == '[' && looks_like_mark(quote, i + 1))
-			buf_add_str(out, WORD_JOINER);
+		if (c == '[' && cite_begins_mark(quote, i))
+			buf_add_str(out, CITE_WORD_JOINER);
 	}
 }
 

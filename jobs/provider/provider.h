@@ -104,7 +104,8 @@ struct source {
 /*
  * on_text gets the answer in pieces as they are decided; together they are generated.text, byte for byte. A piece may be
  * half a character. An empty piece only says that time has passed: call it while waiting for the next one. false (with
- * *err): stop, and fail with it.
+ * *err): stop, and fail with it. After the first piece that is not empty a generator does not begin anew by itself: it fails, and
+ * the caller, who can tell the readers that what they have is void, calls again.
  */
 struct generate_request {
 	struct str question;

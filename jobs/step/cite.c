@@ -22,10 +22,9 @@ struct reader {
 	struct str answer;
 	size_t source_count;
 	struct cite_check *out;
-	char *to;	 /* arena; room for the whole answer */
-	size_t len;	 /* written */
-	size_t copied;	 /* bytes of the answer already written or dropped */
-	size_t no_close; /* bit n: no further run of n backquotes follows */
+	char *to;      /* arena; room for the whole answer */
+	size_t len;    /* written */
+	size_t copied; /* bytes of the answer already written or dropped */
 };
 
 struct range {
@@ -91,9 +90,9 @@ mark_len(struct str text, size_t start)
 
 /* The length of the code that begins with the backquotes at `start`; the run alone when nothing closes it. */
 static size_t
-code_len(struct reader *reader, size_t start)
+code_len(struct cite_reader *reader, size_t start)
 {
-	struct str text = reader->answer;
+	struct str text = reader->text;
 	size_t run = 0;
 
 	while (start + run < text.len && text.ptr[start + run] == '`')
@@ -111,6 +110,69 @@ code_len(struct reader *reader, size_t start)
 	}
 	reader->no_close |= (size_t)1 << run; /* keeps it linear */
 	return run;
+}
+
+/* What begins at `at`: code or a mark, or a byte of text. */
+static size_t
+look(struct cite_reader *reader, size_t at, enum cite_kind *out_kind)
+{
+	size_t len = 0;
+
+	*out_kind = CITE_TEXT;
+	if (reader->text.ptr[at] == '`') {
+		len = code_len(reader, at);
+		*out_kind = CITE_CODE;
+	} else if (reader->text.ptr[at] == '[') {
+		len = mark_len(reader->text, at);
+		*out_kind = len > 0 ? CITE_MARK : CITE_TEXT;
+	}
+	return len > 0 ? len : 1;
+}
+
+bool
+cite_next(struct cite_reader *reader, struct cite_piece *out)
+{
+	enum cite_kind kind = CITE_TEXT;
+	size_t start = reader->at, at = start, len = 0;
+
+	for (; at < reader->text.len; at += len) {
+		len = look(reader, at, &kind);
+		if (kind != CITE_TEXT)
+			break;
+	}
+	if (at == start && at == reader->text.len)
+		return false;
+	if (at > start)
+		kind = CITE_TEXT; /* what stopped it is the next one */
+	else
+		at += len;
+	*out = (struct cite_piece){ .kind = kind, .text = str_sub(reader->text, start, at) };
+	reader->at = at;
+	return true;
+}
+
+bool
+cite_mark_next(struct str mark, size_t *at, size_t *out_from, size_t *out_to)
+{
+	struct range range = { 0 };
+
+	if (*at + 1 >= mark.len)
+		return false;
+	(*at)++; /* the '[' or the ',' */
+	if (!read_range(mark, at, &range))
+		return false;
+	*out_from = range.from;
+	*out_to = range.to;
+	return true;
+}
+
+bool
+cite_begins_mark(struct str text, size_t at)
+{
+	for (at++; at < text.len; at++)
+		if (text.ptr[at] != ' ' && (text.ptr[at] < '\t' || text.ptr[at] > '\r'))
+			break;
+	return at < text.len && text.ptr[at] >= '0' && text.ptr[at] <= '9';
 }
 
 static void
@@ -176,17 +238,13 @@ take_marks(struct cite_check *check, size_t source_count, char *to)
 	struct reader reader = {
 		.answer = answer, .source_count = source_count, .out = check, .to = to
 	};
+	struct cite_reader pieces = { .text = answer };
+	struct cite_piece piece;
 	size_t before = check->removed;
 
-	for (size_t at = 0, len = 1; at < answer.len; at += len) {
-		len = 1;
-		if (answer.ptr[at] == '`') {
-			len = code_len(&reader, at);
-		} else if (answer.ptr[at] == '[' && mark_len(answer, at) > 0) {
-			len = mark_len(answer, at);
-			take_mark(&reader, at, len);
-		}
-	}
+	while (cite_next(&pieces, &piece))
+		if (piece.kind == CITE_MARK)
+			take_mark(&reader, (size_t)(piece.text.ptr - answer.ptr), piece.text.len);
 	if (check->removed > before) {
 		copy_until(&reader, answer.len);
 		check->text = str_make(to, reader.len);
