@@ -46,7 +46,7 @@ test_refused_settings(void **state)
 		{ { "API_LISTEN=nonsense" }, 78, "API_LISTEN" },
 		{ { "ENVIRONMENT=production", "API_LISTEN=127.0.0.1:0" }, 78, "API_KEYS_FILE" },
 		{ { "API_LISTEN=127.0.0.1:0", "API_KEYS_FILE=/nonexistent" }, 78, "/nonexistent" },
-		{ { "EMBEDDER=gemini" }, 78, "EMBEDDER" },
+		{ { "EMBEDDER=gemini" }, 78, "GOOGLE_API_KEY" },
 		{ { "STORE=chroma" }, 78, "STORE" },
 		{ { "CHUNK_SIZE=many" }, 78, "CHUNK_SIZE" },
 		{ { "REDIS_URL=http://x" }, 78, "redis" },
