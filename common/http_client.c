@@ -30,7 +30,8 @@ struct run {
 	struct http_reply *reply;
 	size_t max_body_bytes;
 	size_t body_bytes;
-	enum err_code stop; /* why a callback ended the transfer; ERR_NONE = it did not */
+	int64_t waited_mono_ms; /* when on_wait was last called */
+	enum err_code stop;	/* why a callback ended the transfer; ERR_NONE = it did not */
 	char reason[CURL_ERROR_SIZE];
 };
 
@@ -238,6 +239,8 @@ set_up(struct http_client *client, struct run *run, struct curl_slist *headers)
 	bad |= curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L) != CURLE_OK;
 	bad |= curl_easy_setopt(easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L) != CURLE_OK;
 	bad |= curl_easy_setopt(easy, CURLOPT_TCP_KEEPALIVE, 1L) != CURLE_OK;
+	bad |= curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_2TLS) !=
+	       CURLE_OK;
 	bad |= curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)call->connect_timeout_ms) !=
 	       CURLE_OK;
 	bad |= curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long)call->timeout_ms) != CURLE_OK;
@@ -269,6 +272,18 @@ set_up(struct http_client *client, struct run *run, struct curl_slist *headers)
 	return !bad;
 }
 
+/* False when the caller wants no more of it. */
+static bool
+tell_waiting(struct run *run)
+{
+	int64_t now_ms = clock_mono_ms();
+
+	if (!run->call->on_wait || now_ms - run->waited_mono_ms < LOOK_MS)
+		return true;
+	run->waited_mono_ms = now_ms;
+	return run->call->on_wait(run->call->user);
+}
+
 /* Runs the transfer to its end, or until it is cancelled. */
 static CURLcode
 transfer(struct http_client *client, struct run *run)
@@ -279,7 +294,7 @@ transfer(struct http_client *client, struct run *run)
 	if (curl_multi_add_handle(client->multi, client->easy) != CURLM_OK)
 		return CURLE_FAILED_INIT;
 	while (running > 0) {
-		if (is_cancelled(run->call)) {
+		if (is_cancelled(run->call) || !tell_waiting(run)) {
 			run->stop = ERR_CANCELLED;
 			break;
 		}
@@ -349,20 +364,36 @@ fail(const struct http_client *client, const struct run *run, CURLcode code, str
 	return false;
 }
 
+/* What is known of a transfer besides its reply. */
+static void
+note_transfer(const struct http_client *client, const struct http_call *call, bool done,
+	      struct http_reply *reply)
+{
+	curl_off_t sent_bytes = 0;
+	long connects = 0, status = 0;
+
+	curl_easy_getinfo(client->easy, CURLINFO_SIZE_UPLOAD_T, &sent_bytes);
+	curl_easy_getinfo(client->easy, CURLINFO_NUM_CONNECTS, &connects);
+	reply->send_broke = !done && sent_bytes > 0 && (size_t)sent_bytes < call->body.len;
+	reply->connected_anew = connects > 0;
+	if (done && curl_easy_getinfo(client->easy, CURLINFO_RESPONSE_CODE, &status) == CURLE_OK)
+		reply->status = (int)status;
+}
+
 bool
 http_client_run(struct http_client *client, const struct http_call *call, struct http_reply *reply,
 		struct err *err)
 {
-	struct run run = { .call = call, .reply = reply };
-	struct curl_slist *headers = NULL;
 	int64_t start_ms = clock_mono_ms();
-	long status = 0;
+	struct run run = { .call = call, .reply = reply, .waited_mono_ms = start_ms };
+	struct curl_slist *headers = NULL;
 
 	assert(call->timeout_ms > 0 && call->connect_timeout_ms > 0);
 	buf_clear(&reply->body);
 	buf_clear(&reply->headers);
 	reply->status = 0;
 	reply->total_ms = 0;
+	reply->send_broke = reply->connected_anew = false;
 	run.max_body_bytes = call->max_body_bytes > 0 ? call->max_body_bytes : reply->body.max;
 	if (!make_headers(call, &headers, err))
 		return false;
@@ -372,8 +403,7 @@ http_client_run(struct http_client *client, const struct http_call *call, struct
 	bool done = code == CURLE_OK && run.stop == ERR_NONE;
 
 	reply->total_ms = clock_mono_ms() - start_ms;
-	if (done && curl_easy_getinfo(client->easy, CURLINFO_RESPONSE_CODE, &status) == CURLE_OK)
-		reply->status = (int)status;
+	note_transfer(client, call, done, reply);
 	if (!done)
 		fail(client, &run, code, err);
 	/* neither the caller's memory nor ours is looked at again */

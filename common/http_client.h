@@ -2,7 +2,7 @@
  * http_client: calls to HTTP services; the door of libcurl. One handle keeps its connections, one thread
  * at a time. Request and reply are plain data; what a reply means is the caller's business.
  *
- * Only http and https; certificates are verified; no redirects, no cookies, no signals, no Expect. Proxies
+ * Only http and https, HTTP/2 where a TLS server offers it; certificates are verified; no redirects, no cookies, no signals, no Expect. Proxies
  * come from the environment as libcurl reads it (http_proxy, https_proxy, no_proxy): list services that
  * are to be reached directly, loopback too, in no_proxy. Errors never show a URL (its query may hold a key):
  * err.cause names host and port only.
@@ -41,12 +41,14 @@ struct http_call {
 	int timeout_ms; /* whole call */
 	int silence_ms; /* longest time without a byte, in seconds rounded up; 0 = as timeout_ms */
 	const atomic_bool *cancel; /* looked at while waiting; may be NULL -> ERR_CANCELLED */
+	/* Optional: called about every 100 ms as long as the call lasts; false ends it as ERR_CANCELLED. */
+	bool (*on_wait)(void *user);
 	size_t max_body_bytes; /* of the reply: more is ERR_TOO_LARGE; 0 = as http_reply_init says */
 	/* Optional: gets the reply's body as it comes (streams); returning false ends the call as
 	 * ERR_CANCELLED. When set, http_reply.body stays empty; http_reply.status and .headers are
 	 * filled before the first piece. */
 	bool (*on_data)(void *user, struct str data);
-	void *user;
+	void *user; /* of on_data and on_wait */
 };
 
 struct http_reply {
@@ -55,6 +57,8 @@ struct http_reply {
 		body; /* owned by the caller: buf_init before, release after; cleared by each call */
 	struct buf headers; /* "name: value\n" lines, names in lower case; the last answer's only */
 	int64_t total_ms;
+	bool send_broke; /* the connection ended before all of the body was sent: the server may not have wanted it */
+	bool connected_anew; /* no connection of a call before could be used */
 };
 
 /* true for any HTTP status. ERR_CONNECT (nothing was sent: safe to repeat), ERR_TIMEOUT, ERR_PROTOCOL,

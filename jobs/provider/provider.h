@@ -5,8 +5,9 @@
  *
  * Instances belong to one slot (one thread); they may own a curl handle. `struct provider_call` carries the deadline, the
  * cancel flag and the fleet's limits into every call. Failures: ERR_PROVIDER_UNAVAILABLE (outage), _LIMITED (a minute's quota or
- * too many at once: err.retry_after_ms says when), _QUOTA (a day's quota, no money: final), _REJECTED (final), _REPLY (garbage),
- * ERR_TOO_LARGE (a batch or a text the server does not take), ERR_CANCELLED, ERR_DEADLINE.
+ * too many at once: err.retry_after_ms says when), _QUOTA (a day's quota, no money: final), _REJECTED (final), _REPLY (garbage, or it
+ * failed at this request), ERR_TIMEOUT, ERR_TOO_LARGE (a batch or a text the server does not take: err.detail), ERR_CANCELLED,
+ * ERR_DEADLINE.
  */
 #ifndef RAG_JOBS_PROVIDER_PROVIDER_H
 #define RAG_JOBS_PROVIDER_PROVIDER_H
@@ -23,6 +24,13 @@
 #include "common/config.h"
 #include "common/metrics.h"
 #include "common/redis.h"
+
+/* err.detail of an ERR_TOO_LARGE. */
+enum too_large {
+	TOO_LARGE_UNKNOWN,
+	TOO_LARGE_BATCH, /* too many texts at once: an embedder has lowered its max_batch where it knows better */
+	TOO_LARGE_TEXT, /* one text is longer than the model takes */
+};
 
 /* What was used of providers; a call adds to it. Estimated where the provider does not say. */
 struct provider_usage {
