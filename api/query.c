@@ -8,6 +8,7 @@
 #include "api/submit.h"
 #include "common/catalog.h"
 #include "jobs/spec/filter.h"
+#include "jobs/spec/history.h"
 
 /* Puts the query into its queue, unless it is there already. */
 static bool
@@ -54,13 +55,15 @@ query_post(struct call *call, struct err *err)
 	struct submit submit = { 0 };
 	struct query_payload payload;
 	struct filter *filter;
+	struct history history;
 
 	query_payload_init(&payload, call->api->config);
 	if (!call_check_params(call, known, err) || !call_json(call, &root, err) ||
 	    !submit_options_from_json(call, &submit_query_option_fields, &root, &submit.options,
 				      err) ||
 	    !fields_from_json(&query_payload_fields, root, &payload, &call->arena, err) ||
-	    !filter_parse(payload.filter, &call->arena, &filter, err))
+	    !filter_parse(payload.filter, &call->arena, &filter, err) ||
+	    !history_parse(payload.history, &call->arena, &history, err))
 		return false;
 	if (str_trim(payload.query).len == 0) {
 		err_set(err, ERR_INVALID, "'query' must not be blank");

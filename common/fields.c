@@ -73,7 +73,20 @@ get_enum_name(const struct field *row, const void *in)
 static bool
 is_text(enum field_kind kind)
 {
-	return kind == FIELD_STR || kind == FIELD_BYTES || kind == FIELD_JSON;
+	return kind == FIELD_STR || kind == FIELD_BYTES || kind == FIELD_JSON || kind == FIELD_LIST;
+}
+
+/* Text of a JSON value: what the value must be. */
+static bool
+is_tree(enum field_kind kind)
+{
+	return kind == FIELD_JSON || kind == FIELD_LIST;
+}
+
+static enum js_type
+tree_type(const struct field *row)
+{
+	return row->kind == FIELD_LIST ? JS_ARRAY : JS_OBJECT;
 }
 
 static bool
@@ -106,7 +119,7 @@ is_absent(const struct field *row, const void *in)
 
 	struct str value = get_str(row, in);
 
-	return !value.ptr || (value.len == 0 && (row->min > 0 || row->kind == FIELD_JSON));
+	return !value.ptr || (value.len == 0 && (row->min > 0 || is_tree(row->kind)));
 }
 
 static const struct field *
@@ -252,13 +265,13 @@ str_from_json(const struct field *row, const struct js *value, void *out, struct
 }
 
 static bool
-object_from_json(const struct field *row, const struct js *value, void *out, struct arena *arena,
-		 struct err *err)
+tree_from_json(const struct field *row, const struct js *value, void *out, struct arena *arena,
+	       struct err *err)
 {
 	AUTO(buf) struct buf text = BUF_INIT(arena->max_bytes);
 
-	if (!js_is(value, JS_OBJECT))
-		return wrong_type(row, "an object", value, err);
+	if (!js_is(value, tree_type(row)))
+		return wrong_type(row, js_type_name(tree_type(row)), value, err);
 	js_write_canonical(value, &text);
 	if (!buf_ok(&text))
 		return too_large(row, err);
@@ -319,7 +332,8 @@ row_from_json(const struct field *row, const struct js *value, void *out, struct
 	case FIELD_STR:
 		return str_from_json(row, value, out, arena, err);
 	case FIELD_JSON:
-		return object_from_json(row, value, out, arena, err);
+	case FIELD_LIST:
+		return tree_from_json(row, value, out, arena, err);
 	case FIELD_I64:
 		return i64_from_json(row, value, out, err);
 	case FIELD_F64:
@@ -438,6 +452,7 @@ fields_to_json(const struct fields *table, const void *in, struct jw *w)
 			jw_kstr(w, row->name, get_str(row, in));
 			break;
 		case FIELD_JSON:
+		case FIELD_LIST:
 			jw_kraw(w, row->name, get_str(row, in));
 			break;
 		case FIELD_I64:
@@ -467,6 +482,7 @@ row_to_pack(const struct field *row, const void *in, struct buf *out)
 	switch (row->kind) {
 	case FIELD_STR:
 	case FIELD_JSON:
+	case FIELD_LIST:
 		pack_str(out, get_str(row, in));
 		break;
 	case FIELD_BYTES:
@@ -507,23 +523,23 @@ fields_to_pack(const struct fields *table, const void *in, struct buf *out)
 /* ---- msgpack in ---- */
 
 static bool
-check_object_text(const struct field *row, struct str text, struct err *err)
+check_tree_text(const struct field *row, struct str text, struct err *err)
 {
 	AUTO_PTR(js_free) struct js *root = NULL;
 
 	if (!js_parse(text, &root, err))
 		return err_wrap(err, "'%s'", row->name);
-	if (!js_is(root, JS_OBJECT))
-		return wrong_type(row, "an object", root, err);
+	if (!js_is(root, tree_type(row)))
+		return wrong_type(row, js_type_name(tree_type(row)), root, err);
 	return check_size(row, text.len, "bytes as compact JSON", err);
 }
 
 static bool
 text_from_pack(const struct field *row, struct str text, void *out, struct err *err)
 {
-	bool fine = row->kind == FIELD_STR    ? check_str(row, text, err)
-		    : row->kind == FIELD_JSON ? check_object_text(row, text, err)
-					      : check_size(row, text.len, "bytes", err);
+	bool fine = row->kind == FIELD_STR ? check_str(row, text, err)
+		    : is_tree(row->kind)   ? check_tree_text(row, text, err)
+					   : check_size(row, text.len, "bytes", err);
 
 	if (fine)
 		memcpy(member_out(row, out), &text, sizeof(text));
@@ -552,7 +568,7 @@ row_from_pack(const struct field *row, const struct pack_value *value, void *out
 	static const enum pack_type want[] = {
 		[FIELD_STR] = PACK_STR,	 [FIELD_BYTES] = PACK_BIN, [FIELD_I64] = PACK_I64,
 		[FIELD_F64] = PACK_F64,	 [FIELD_BOOL] = PACK_BOOL, [FIELD_ENUM] = PACK_STR,
-		[FIELD_JSON] = PACK_STR,
+		[FIELD_JSON] = PACK_STR, [FIELD_LIST] = PACK_STR,
 	};
 
 	if (value->type != want[row->kind])

@@ -37,6 +37,7 @@ enum field_kind {
 	FIELD_ENUM,  /* int: index into names (NULL-terminated) */
 	FIELD_JSON, /* struct str: canonical JSON text of an object (kind of value: an object only);
 			max in bytes of that text */
+	FIELD_LIST, /* the same of an array; what is in it is the caller's to check */
 };
 
 struct field {

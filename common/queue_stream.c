@@ -81,7 +81,9 @@ queue_emit(struct redis *redis, const struct queue_lease *lease, const struct qu
 	redis_arg_i64(&cmd, emit->n);
 	redis_arg_c(&cmd, emit_kind_name(emit->kind));
 	redis_arg(&cmd, emit->data);
-	redis_arg_c(&cmd, emit->kind == EMIT_RESET ? "recovered" : "");
+	redis_arg_c(&cmd, emit->kind != EMIT_RESET ? ""
+			  : emit->reason	   ? emit->reason
+						   : "recovered");
 	redis_arg(&cmd, emit->kind == EMIT_TOKEN ? emit->snapshot : STR(""));
 	if (!redis_run_script(redis, &cmd, &script_emit, &reply, err) ||
 	    !queue_verdict(reply, "emit", &verdict, err))

@@ -31,6 +31,7 @@ struct queue_emit {
 	int64_t n; /* 1, 2, ... within one start; the same n again writes nothing */
 	enum queue_emit_kind kind;
 	struct str data;
+	const char *reason; /* RESET: told to readers; NULL = "recovered" */
 	struct str
 		snapshot; /* TOKEN: empty, or the whole text so far, this piece included: older entries go */
 };

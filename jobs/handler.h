@@ -21,6 +21,7 @@
 #include "common/metrics.h"
 #include "common/redis.h"
 #include "jobs/provider/provider.h"
+#include "jobs/step/prompt_template.h"
 #include "jobs/store/store.h"
 
 /* What a slot owns for its handlers; all borrowed by the handler. */
@@ -34,10 +35,12 @@ struct job_env {
 	struct metric *step_seconds;			 /* label step; may be NULL */
 	struct metric *cache_total;			 /* labels cache, result; may be NULL */
 	const struct provider_metrics *provider_metrics; /* may be NULL */
+	const struct prompt_template *prompt;		 /* shared, immutable */
 };
 
 enum job_emit {
 	JOB_EMIT_TEXT,	  /* a piece of the answer */
+	JOB_EMIT_RESET,	  /* the text so far is void: the answer begins anew */
 	JOB_EMIT_SOURCES, /* JSON: what the answer may cite */
 	JOB_EMIT_WARNING, /* JSON: code and detail */
 	JOB_EMIT_ANSWER	  /* the whole answer, final, emitted once at the end; "" = there is none */

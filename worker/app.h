@@ -14,6 +14,7 @@
 #include "common/metrics.h"
 #include "common/redis.h"
 #include "jobs/provider/provider.h"
+#include "jobs/step/prompt_template.h"
 #include "jobs/store/store.h"
 #include "worker/running.h"
 
@@ -39,7 +40,8 @@ struct worker_app {
 	/* immutable after start */
 	const struct config *config;
 	struct redis_opts redis_opts;
-	struct store *store; /* owned by main */
+	struct store *store;		/* owned by main */
+	struct prompt_template *prompt; /* owned by main */
 	struct worker_queue queues[WORKER_MAX_QUEUES];
 	size_t queue_count;
 	size_t slot_count;

@@ -80,12 +80,13 @@ emit(struct emitter *emitter, const struct queue_emit *event, bool *out_done, st
 
 /* All of the text in one event, after which the stream is right again. */
 static bool
-send_reset(struct emitter *emitter, struct err *err)
+send_reset(struct emitter *emitter, const char *reason, struct err *err)
 {
 	struct str text = str_make(emitter->text.data, emitter->text.len);
 	size_t len = whole_characters(text, text.len);
 	const struct queue_emit event = { .n = ++emitter->n,
 					  .kind = EMIT_RESET,
+					  .reason = reason,
 					  .data = str_sub(text, 0, len) };
 	bool done;
 
@@ -141,7 +142,8 @@ send_piece(struct emitter *emitter, size_t len, struct err *err)
 static bool
 flush(struct emitter *emitter, struct err *err)
 {
-	if (emitter->lost && clock_mono_ms() >= emitter->retry_at_ms && !send_reset(emitter, err))
+	if (emitter->lost && clock_mono_ms() >= emitter->retry_at_ms &&
+	    !send_reset(emitter, "recovered", err))
 		return false;
 	while (!emitter->lost && !emitter->off) {
 		struct str rest = str_sub(str_make(emitter->text.data, emitter->text.len),
@@ -152,7 +154,8 @@ flush(struct emitter *emitter, struct err *err)
 			return true;
 		if (!send_piece(emitter, len, err))
 			return false;
-		if (emitter->lost && emitter->retry_at_ms == 0 && !send_reset(emitter, err))
+		if (emitter->lost && emitter->retry_at_ms == 0 &&
+		    !send_reset(emitter, "recovered", err))
 			return false;
 	}
 	return true;
@@ -177,6 +180,20 @@ emitter_text(struct emitter *emitter, struct str piece, struct err *err)
 	if (waiting < FULL_BYTES && clock_mono_ms() - emitter->flushed_ms < emitter->coalesce_ms)
 		return true;
 	return flush(emitter, err);
+}
+
+bool
+emitter_restart(struct emitter *emitter, struct err *err)
+{
+	bool told = emitter->sent > 0;
+
+	if (emitter->off)
+		return true;
+	buf_clear(&emitter->text);
+	emitter->sent = emitter->snapshot_from = 0;
+	emitter->flushed_ms = INT64_MIN / 2; /* its first piece goes at once */
+	/* a stream that has lost something gets its reset with the text to come */
+	return !told || emitter->lost || send_reset(emitter, "restarted", err);
 }
 
 bool

@@ -47,6 +47,8 @@ void emitter_release(struct emitter *emitter);
 
 /* The next piece, of any size, also half a character; an empty one only sends what is due. */
 bool emitter_text(struct emitter *emitter, struct str piece, struct err *err);
+/* The text so far is void: another follows from its beginning. Readers are told, when they have some of it. */
+bool emitter_restart(struct emitter *emitter, struct err *err);
 /* After the text so far. */
 bool emitter_event(struct emitter *emitter, enum queue_emit_kind kind, struct str json,
 		   struct err *err);

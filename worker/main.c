@@ -580,7 +580,7 @@ main(int argc, char **argv)
 	(void)signal(SIGPIPE, SIG_IGN);
 
 	init_app(&app, &config);
-	if (spec_check_config(&config, &err) &&
+	if (spec_check_config(&config, &err) && prompt_template_load(&config, &app.prompt, &err) &&
 	    choose_queues(&app, options.queues ? options.queues : config.queues, &err)) {
 		deal_slots(&app, (size_t)(options.slots ? options.slots : config.workers));
 		running_init(&app.running, app.slot_count);
@@ -596,6 +596,7 @@ main(int argc, char **argv)
 	else
 		log_info("stopped");
 	running_release(&app.running);
+	prompt_template_free(app.prompt);
 	metrics_free(app.metrics);
 	mem_free(app.slot_queue);
 	config_release(&config);

@@ -57,6 +57,9 @@ emit(void *user, enum job_emit what, struct str data, struct err *err)
 	case JOB_EMIT_TEXT:
 		ok = emitter_text(emitter, data, err);
 		break;
+	case JOB_EMIT_RESET:
+		ok = emitter_restart(emitter, err);
+		break;
 	case JOB_EMIT_SOURCES:
 		ok = emitter_event(emitter, EMIT_SOURCES, data, err);
 		break;

@@ -137,6 +137,7 @@ open_env(struct slot_state *state, struct worker_app *app, struct err *err)
 	env->step_seconds = app->m.step_seconds;
 	env->cache_total = app->m.cache_total;
 	env->provider_metrics = &app->m.provider;
+	env->prompt = app->prompt;
 	return redis_new(&app->redis_opts, &env->redis, err) &&
 	       embedder_open(app->config, &env->embedder, err) &&
 	       reranker_open(app->config, &env->reranker, err) &&

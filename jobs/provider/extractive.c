@@ -641,9 +641,11 @@ extractive_generate(struct generator *generator, const struct provider_call *cal
 	if (fits(&answer))
 		pick(&answer);
 	if (answer.picked_count == 0) {
-		if (!tell(request, STR(REFUSAL), err))
+		struct str refusal = request->refusal.len > 0 ? request->refusal : STR(REFUSAL);
+
+		if (!tell(request, refusal, err))
 			return false;
-		*out = (struct generated){ .text = STR(REFUSAL), .refused = true, .model = MODEL };
+		*out = (struct generated){ .text = refusal, .refused = true, .model = MODEL };
 		return true;
 	}
 	return write_answer(&answer, out, err);

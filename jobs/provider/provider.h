@@ -121,6 +121,8 @@ struct generate_request {
 	size_t count;
 	const struct prompt *
 		prompt; /* jobs/step/prompt.h: what a model is told; the extractive one needs none */
+	struct str
+		refusal; /* what to say when the sources do not hold the answer; "" = the generator's own words */
 	int64_t max_tokens;
 	bool (*on_text)(void *user, struct str piece, struct err *err); /* NULL: nobody follows */
 	void *user;

@@ -7,6 +7,7 @@
 #include "common/catalog.h"
 #include "common/sha256.h"
 #include "jobs/spec/choice.h"
+#include "jobs/spec/history.h"
 #include "jobs/spec/media.h"
 
 /* ---- payloads ---- */
@@ -67,6 +68,8 @@ static const struct field query_payload_rows[] = {
 	      .doc = "chunks to retrieve"),
 	FIELD(struct query_payload, filter, FIELD_JSON, .max = SPEC_FILTER_MAX_BYTES,
 	      .doc = "metadata filter"),
+	FIELD(struct query_payload, history, FIELD_LIST, .max = HISTORY_MAX_BYTES,
+	      .doc = "the conversation so far"),
 	FIELD(struct query_payload, mode, FIELD_ENUM, .names = query_mode_names,
 	      .doc = "how to search"),
 	FIELD(struct query_payload, rerank, FIELD_BOOL, .doc = "reorder the candidates"),

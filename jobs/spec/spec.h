@@ -50,9 +50,10 @@ extern const char *const query_mode_names[]; /* NULL-terminated */
 struct query_payload {
 	struct str collection, uid; /* internal: not from JSON */
 	struct str query;
-	int64_t top_k;	   /* 1..SPEC_TOP_K_MAX */
-	struct str filter; /* JSON object, see jobs/spec/filter.h; "" = none */
-	int mode;	   /* enum query_mode */
+	int64_t top_k;	    /* 1..SPEC_TOP_K_MAX */
+	struct str filter;  /* JSON object, see jobs/spec/filter.h; "" = none */
+	struct str history; /* JSON array, see jobs/spec/history.h; "" = none */
+	int mode;	    /* enum query_mode */
 	bool rerank;
 	bool generate;
 	bool explain;

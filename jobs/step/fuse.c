@@ -112,7 +112,8 @@ fuse_hits(const struct store_hits *hits, double dense_weight, struct arena *aren
 					(1 - dense_weight) * normal(lexical, list[i].lexical));
 		list[i].tail = (float)(dense_weight * tail(dense, list[i].dense) +
 				       (1 - dense_weight) * tail(lexical, list[i].lexical));
-		list[i].hit.score = list[i].score;
+		list[i].hit.score = list[i].fused = list[i].score;
+		list[i].rerank = NAN;
 	}
 	if (count > 1)
 		qsort(list, count, sizeof(*list), by_falling_score);

@@ -228,8 +228,8 @@ look_until_sure(struct look *look, struct err *err)
 }
 
 bool
-retrieve(const struct retrieve_request *request, struct arena *arena, struct candidate **out,
-	 size_t *out_count, int64_t *out_epoch, struct err *err)
+retrieve(const struct retrieve_request *request, struct arena *arena, struct retrieved *out,
+	 struct err *err)
 {
 	struct look look = { .request = request, .arena = arena, .limit = LIMIT_FIRST };
 	double weight = request->mode == QUERY_DENSE	 ? 1
@@ -244,8 +244,9 @@ retrieve(const struct retrieve_request *request, struct arena *arena, struct can
 		return false;
 	if (!fuse_hits(&look.hits, weight, arena, &list, &count))
 		return too_large(&look, err);
-	*out = list;
-	*out_count = count < request->top_k ? count : request->top_k;
-	*out_epoch = look.epoch;
+	*out = (struct retrieved){ .list = list,
+				   .count = count < request->top_k ? count : request->top_k,
+				   .epoch = look.epoch,
+				   .hits = look.hits };
 	return true;
 }

@@ -22,7 +22,9 @@
 struct candidate {
 	struct store_hit hit;
 	float dense, lexical; /* raw scores; NAN = not in that leg */
-	float score;	      /* fused, 0..1 */
+	float fused;	      /* 0..1 */
+	float rerank;	      /* 0..1; NAN = not reranked */
+	float score;	      /* what counts: fused, or rerank when there is one */
 	float tail;	      /* orders equal scores */
 };
 
@@ -38,8 +40,15 @@ struct retrieve_request {
 	const struct filter *filter;
 };
 
-/* candidates: by falling score, at most top_k. out_epoch: the collection's epoch this answer is true for. */
-bool retrieve(const struct retrieve_request *request, struct arena *arena, struct candidate **out,
-	      size_t *out_count, int64_t *out_epoch, struct err *err);
+struct retrieved {
+	struct candidate *list; /* by falling score, at most top_k */
+	size_t count;
+	int64_t epoch;		/* of the collection, that this is true for */
+	struct store_hits hits; /* both legs, the visible ones, as the store gave them */
+};
+
+/* Memory of *out is the arena's. */
+bool retrieve(const struct retrieve_request *request, struct arena *arena, struct retrieved *out,
+	      struct err *err);
 
 #endif

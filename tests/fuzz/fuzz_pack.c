@@ -10,7 +10,7 @@
 
 /* one row of each kind and limit */
 struct thing {
-	struct str name, blob, meta;
+	struct str name, blob, meta, list;
 	int64_t count;
 	double weight;
 	bool loud;
@@ -22,6 +22,7 @@ static const struct field rows[] = {
 	FIELD(struct thing, name, FIELD_STR, .required = true, .min = 1, .max = 8),
 	FIELD(struct thing, blob, FIELD_BYTES, .max = 64),
 	FIELD(struct thing, meta, FIELD_JSON, .max = 400),
+	FIELD(struct thing, list, FIELD_LIST, .max = 400),
 	FIELD(struct thing, count, FIELD_I64, .min = -5, .max = 200),
 	FIELD(struct thing, weight, FIELD_F64),
 	FIELD(struct thing, loud, FIELD_BOOL),

@@ -103,6 +103,47 @@ finish(const char *answer)
 	MUST(emitter_finish(&emitter, str_of(answer), e));
 }
 
+/* The answer begins anew: what was told is void, what was not told yet never was. */
+static void
+a_restart_leaves_nothing(void **state)
+{
+	AUTO(arena) struct arena arena;
+	struct queue_events events;
+	size_t resets = 0;
+
+	(void)state;
+	say("Penguins live ");
+	say("on ice"); /* gathered, not sent */
+	MUST(emitter_restart(&emitter, e));
+	say("It nests ");
+	say("in trees.");
+	finish("It nests in trees.");
+	expect_text("It nests in trees.", 2);
+	assert_true(emitter.whole);
+	arena_init(&arena, 64 * MIB);
+	MUST(queue_events(kit, str_of(lease.job_id), QUEUE_EVENTS_FROM_START, &arena, &events, e));
+	for (size_t i = 0; i < events.count; i++) {
+		if (events.items[i].kind != QUEUE_EVENT_RESET)
+			continue;
+		resets++;
+		assert_true(str_eq_c(events.items[i].reason, "restarted"));
+		assert_int_equal(events.items[i].data.len, 0);
+	}
+	assert_int_equal(resets, 1);
+}
+
+/* Nobody has anything: there is nothing to take back. */
+static void
+a_restart_before_the_first_word(void **state)
+{
+	(void)state;
+	MUST(emitter_restart(&emitter, e));
+	say("It nests in trees.");
+	finish("It nests in trees.");
+	expect_text("It nests in trees.", 1);
+	assert_true(emitter.whole);
+}
+
 /* The first piece goes at once, what follows within 50 ms in one event, an empty one sends what is due. */
 static void
 pieces_are_gathered(void **state)
@@ -413,6 +454,8 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(a_restart_leaves_nothing, begin, end),
+		cmocka_unit_test_setup_teardown(a_restart_before_the_first_word, begin, end),
 		cmocka_unit_test_setup_teardown(pieces_are_gathered, begin, end),
 		cmocka_unit_test_setup_teardown(large_pieces_do_not_wait, begin, end),
 		cmocka_unit_test_setup_teardown(characters_are_not_cut, begin, end),

@@ -25,7 +25,7 @@ static struct pipeline *pipeline;
 /* What was emitted, in order. */
 struct heard {
 	struct buf text, answer, sources, warnings;
-	size_t pieces, answers, source_events;
+	size_t pieces, answers, source_events, resets;
 	bool late_sources;
 	enum job_emit stop_at; /* fail there */
 	bool stops;
@@ -42,6 +42,10 @@ on_emit(void *user, enum job_emit what, struct str data, struct err *err)
 	case JOB_EMIT_TEXT:
 		buf_add(&heard.text, data.ptr, data.len);
 		heard.pieces++;
+		break;
+	case JOB_EMIT_RESET:
+		buf_clear(&heard.text);
+		heard.resets++;
 		break;
 	case JOB_EMIT_ANSWER:
 		buf_add(&heard.answer, data.ptr, data.len);

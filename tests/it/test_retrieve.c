@@ -122,18 +122,12 @@ request_for(struct store *store, struct catalog_fixture *f, const char *query, s
 					  .top_k = top_k };
 }
 
-struct found {
-	struct candidate *list;
-	size_t count;
-	int64_t epoch;
-};
-
-static struct found
+static struct retrieved
 find(const struct retrieve_request *request, struct arena *arena)
 {
-	struct found found = { NULL, 0, 0 };
+	struct retrieved found = { .count = 0 };
 
-	MUST(retrieve(request, arena, &found.list, &found.count, &found.epoch, e));
+	MUST(retrieve(request, arena, &found, e));
 	return found;
 }
 
@@ -151,7 +145,7 @@ only_committed_is_visible(void **state)
 	(void)replace(sqlite, f, "d", "job1", "apple", false);
 	MUST(catalog_epoch(f->redis, fixture_uid(f), &epoch, e));
 
-	struct found found = find(&request, &arena);
+	struct retrieved found = find(&request, &arena);
 
 	assert_int_equal(found.count, CHUNKS);
 	assert_int_equal(found.epoch, epoch);
@@ -205,13 +199,13 @@ deleted_collection_is_gone(void **state)
 {
 	struct catalog_fixture *f = *state;
 	struct retrieve_request request = request_for(sqlite, f, "apple", 5);
-	struct found found = { NULL, 0, 0 };
+	struct retrieved found = { .count = 0 };
 	struct err err = ERR_INIT;
 	ARENA(arena);
 
 	(void)replace(sqlite, f, "a", "job1", "apple", true);
 	MUST(catalog_delete(f->redis, str_of(f->col.name), fixture_uid(f), e));
-	assert_false(retrieve(&request, &arena, &found.list, &found.count, &found.epoch, &err));
+	assert_false(retrieve(&request, &arena, &found, &err));
 	assert_int_equal(err.code, ERR_GONE);
 }
 
@@ -281,7 +275,7 @@ commit_beside_a_search(void **state)
 		hooked.store.ops = &hooked.ops;
 
 		struct retrieve_request request = request_for(&hooked.store, f, "apple", 50);
-		struct found found = find(&request, &arena);
+		struct retrieved found = find(&request, &arena);
 
 		assert_int_equal(hooked.searches, cases[i].searches);
 		assert_int_equal(found.count, CHUNKS);
@@ -303,7 +297,7 @@ endless_commits_end(void **state)
 	(void)replace(sqlite, f, "calm", "job2", "apple", true);
 
 	struct retrieve_request request = request_for(&hooked.store, f, "apple", 50);
-	struct found found = find(&request, &arena);
+	struct retrieved found = find(&request, &arena);
 
 	assert_true(hooked.searches > 2 && hooked.searches < 100);
 	assert_int_equal(found.count, CHUNKS);
@@ -316,7 +310,7 @@ needs_a_lexical_store(void **state)
 {
 	struct catalog_fixture *f = *state;
 	struct hooked hooked = hooked_store(f, STORE_CAP_DENSE, false, 0);
-	struct found found = { NULL, 0, 0 };
+	struct retrieved found = { .count = 0 };
 	struct err err = ERR_INIT;
 	ARENA(arena);
 
@@ -326,7 +320,7 @@ needs_a_lexical_store(void **state)
 	struct retrieve_request request = request_for(&hooked.store, f, "apple", 50);
 
 	request.mode = QUERY_LEXICAL;
-	assert_false(retrieve(&request, &arena, &found.list, &found.count, &found.epoch, &err));
+	assert_false(retrieve(&request, &arena, &found, &err));
 	assert_int_equal(err.code, ERR_STORE_UNSUPPORTED);
 	request.mode = QUERY_HYBRID;
 	assert_int_equal(find(&request, &arena).count, CHUNKS);
@@ -419,7 +413,7 @@ race_reader(void *user)
 	const struct retrieve_request request = request_for(race->store, &mine, "apple", 50);
 
 	while (!atomic_load(&race->stop)) {
-		struct found found = find(&request, &arena);
+		struct retrieved found = find(&request, &arena);
 
 		atomic_fetch_add(&race->looks, 1);
 		atomic_fetch_add(&race->missing, found.count == 0);

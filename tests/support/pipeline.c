@@ -39,6 +39,8 @@ pipeline_start(void)
 	must(embedder_open(&pipeline->config, &pipeline->env.embedder, &err), &err);
 	must(reranker_open(&pipeline->config, &pipeline->env.reranker, &err), &err);
 	must(generator_open(&pipeline->config, &pipeline->env.generator, &err), &err);
+	must(prompt_template_load(&pipeline->config, &pipeline->prompt, &err), &err);
+	pipeline->env.prompt = pipeline->prompt;
 	must(catalog_get(pipeline->redis, STR("default"), &pipeline->collection, &err), &err);
 	arena_init(&pipeline->arena, PIPELINE_ARENA_BYTES);
 	buf_init(&pipeline->result, (size_t)16 * 1024 * 1024);
@@ -53,6 +55,7 @@ pipeline_stop(struct pipeline *pipeline)
 	embedder_close(pipeline->env.embedder);
 	reranker_close(pipeline->env.reranker);
 	generator_close(pipeline->env.generator);
+	prompt_template_free(pipeline->prompt);
 	store_close(pipeline->env.store);
 	redis_free(pipeline->redis);
 	redis_server_stop(pipeline->server);

@@ -17,6 +17,7 @@ struct pipeline {
 	struct redis_server *server;
 	struct redis *redis;
 	struct config config;
+	struct prompt_template *prompt; /* env.prompt; a test may lend another one */
 	char folder[64];
 	struct job_env env;
 	struct collection collection; /* "default" */

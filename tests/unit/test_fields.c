@@ -17,6 +17,7 @@ struct thing {
 	struct str note;
 	struct str blob;
 	struct str meta;
+	struct str list;
 	int64_t count;
 	int64_t secret;
 	double weight;
@@ -31,6 +32,7 @@ static const struct field thing_fields[] = {
 	FIELD(struct thing, note, FIELD_STR),
 	FIELD(struct thing, blob, FIELD_BYTES, .max = 64),
 	FIELD(struct thing, meta, FIELD_JSON, .max = 40),
+	FIELD(struct thing, list, FIELD_LIST, .max = 40),
 	FIELD(struct thing, count, FIELD_I64, .min = 1, .max = 200),
 	FIELD(struct thing, secret, FIELD_I64, .internal = true),
 	FIELD(struct thing, weight, FIELD_F64, .min = -1, .max = 1),
@@ -91,11 +93,13 @@ reads_json_over_defaults(void **state)
 	assert_true(
 		from_json(f,
 			  "{\"mode\":\"lexical\",\"loud\":true,\"weight\":1,\"count\":200,"
+			  "\"list\":[ 2, {\"b\":1,\"a\":[]} ],"
 			  "\"meta\":{\"b\":1,\"a\":[1.5]},\"note\":\"\",\"name\":\"12345678\"}"));
 	assert_int_equal(f->thing.mode, 2);
 	assert_true(f->thing.loud);
 	assert_true(f->thing.weight > 0.99);
 	assert_true(str_eq_c(f->thing.meta, "{\"a\":[1.5],\"b\":1}"));
+	assert_true(str_eq_c(f->thing.list, "[2,{\"a\":[],\"b\":1}]"));
 	assert_non_null(f->thing.note.ptr);
 	assert_int_equal(f->thing.note.len, 0);
 	assert_int_equal(f->thing.name.ptr[8], '\0');
@@ -158,6 +162,12 @@ refuses_with_pointer_and_reason(void **state)
 		  "'mode' must be one of 'hybrid', 'dense', 'lexical', not 'fast'" },
 		{ "{\"name\":\"n\",\"mode\":{}}", "/mode",
 		  "'mode' must be a string, not an object" },
+		{ "{\"name\":\"n\",\"list\":{}}", "/list",
+		  "'list' must be an array, not an object" },
+		{ "{\"name\":\"n\",\"list\":\"[]\"}", "/list",
+		  "'list' must be an array, not a string" },
+		{ "{\"name\":\"n\",\"list\":[\"0123456789012345678901234567890123456789\"]}",
+		  "/list", "'list' must have at most 40 bytes as compact JSON, not 44" },
 		{ "{\"name\":\"n\",\"meta\":[]}", "/meta",
 		  "'meta' must be an object, not an array" },
 		{ "{\"name\":\"n\",\"meta\":{\"k\":\"0123456789012345678901234567890123456789\"}}",
@@ -240,6 +250,7 @@ random_thing(struct arena *arena)
 	}
 	if (id_random_u64() % 2)
 		thing.meta = STR("{\"a\":[1.5],\"b\":\"ä\"}");
+	thing.list = STR("[1,{\"b\":\"ä\"}]");
 	return thing;
 }
 
@@ -249,6 +260,7 @@ check_same(const struct thing *a, const struct thing *b, bool json)
 	assert_true(str_eq(a->name, b->name));
 	assert_true(str_eq(a->note, b->note));
 	assert_true(str_eq(a->meta, b->meta));
+	assert_true(str_eq(a->list, b->list));
 	assert_true(a->count == b->count && a->loud == b->loud && a->mode == b->mode);
 	assert_memory_equal(&a->weight, &b->weight, sizeof(double));
 	if (!json)
@@ -369,6 +381,8 @@ checks_a_stored_value_again(void **state)
 		f, STR("\x82\xa4name\xa1n\xa4mode\xa1x"),
 		"cannot read a stored thing: 'mode' must be one of 'hybrid', 'dense', 'lexical', "
 		"not 'x'");
+	check_body(f, STR("\x82\xa4name\xa1n\xa4list\xa2{}"),
+		   "cannot read a stored thing: 'list' must be an array, not an object");
 	check_body(f, STR("\x82\xa4name\xa1n\xa4meta\xa2[]"),
 		   "cannot read a stored thing: 'meta' must be an object, not an array");
 	check_body(f, STR("\x81\xa4name\xa1\xff"),

@@ -279,9 +279,9 @@ compare_limits(struct contract *c, const char *where, const struct js *property,
 {
 	bool text = row->kind == FIELD_STR;
 
-	if (row->kind == FIELD_JSON)
+	if (row->kind == FIELD_JSON || row->kind == FIELD_LIST)
 		compare_limit(c, where, property, "x-max-bytes", row->max);
-	if (row->kind == FIELD_JSON || (row->min == 0 && row->max == 0))
+	if (row->kind == FIELD_JSON || row->kind == FIELD_LIST || (row->min == 0 && row->max == 0))
 		return;
 	if (!text || row->min > 0)
 		compare_limit(c, where, property, text ? "minLength" : "minimum", row->min);
@@ -304,6 +304,8 @@ type_of(enum field_kind kind)
 		return "boolean";
 	case FIELD_JSON:
 		return "object";
+	case FIELD_LIST:
+		return "array";
 	case FIELD_BYTES:
 		break;
 	}

@@ -91,7 +91,7 @@ test_tables_fit(void **state)
 		[FIELD_STR] = sizeof(struct str),  [FIELD_BYTES] = sizeof(struct str),
 		[FIELD_I64] = sizeof(int64_t),	   [FIELD_F64] = sizeof(double),
 		[FIELD_BOOL] = sizeof(bool),	   [FIELD_ENUM] = sizeof(int),
-		[FIELD_JSON] = sizeof(struct str),
+		[FIELD_JSON] = sizeof(struct str), [FIELD_LIST] = sizeof(struct str),
 	};
 	for (size_t t = 0; t < ARRAY_SIZE(rows); t++) {
 		for (size_t i = 0; i < rows[t].table->count; i++) {
