@@ -32,7 +32,8 @@ const struct command commands[] = {
 	  "members id, text, title, uri, metadata, content_type. Exit code 1 when a line failed. An upload that was cut goes\n"
 	  "on with the same --idempotency-key.\n" },
 	{ "", "query", "TEXT", 1, 1,
-	  "collection top-k mode filter no-generate explain rerank stream timeout json", cli_query,
+	  "collection top-k mode filter no-generate explain rerank conversation stream timeout json",
+	  cli_query,
 	  "ask a question: answer, sources, timings", NULL },
 	{ "", "watch", "JOB", 1, 1, "json", cli_jobs_watch, "follow a job until it is done (as `jobs watch`)",
 	  "Exit code 0 when it succeeded, 1 when it ended otherwise.\n" },

@@ -39,7 +39,7 @@ struct cli_options {
 	const char *url, *key, *key_file;
 	const char *collection, *type, *uri_prefix, *mode, *filter, *status, *queue, *job_type;
 	const char *description, *health_url, *idempotency_key;
-	const char *baseline;
+	const char *baseline, *conversation;
 	int64_t jobs, top_k, limit, timeout_s, retry_s;
 	const char *file, *tenant, *scopes, *rate, *expires;
 	int64_t expires_in_days;

@@ -5,13 +5,14 @@
 #include "cli/ask.h"
 #include "cli/ask_stream.h"
 #include "cli/show.h"
+#include "cli/talk.h"
 
 #define SNIPPET_LINES 3
 
 /* ---- asking ---- */
 
 static bool
-make_body(struct cli *cli, struct buf *body, struct err *err)
+make_body(struct cli *cli, const struct js *talk, struct buf *body, struct err *err)
 {
 	const struct cli_options *options = &cli->options;
 	AUTO_PTR(js_free) struct js *filter = NULL;
@@ -28,6 +29,10 @@ make_body(struct cli *cli, struct buf *body, struct err *err)
 	if (filter) {
 		jw_key(&w, "filter");
 		jw_js(&w, filter);
+	}
+	if (talk) {
+		jw_key(&w, "history");
+		jw_js(&w, talk);
 	}
 	if (options->no_generate)
 		jw_kbool(&w, "generate", false);
@@ -81,7 +86,7 @@ nothing(void *user, struct str text)
 }
 
 static bool
-ask_server(struct cli *cli, struct js **out, struct err *err)
+ask_server(struct cli *cli, const struct js *talk, struct js **out, struct err *err)
 {
 	const struct ask_listener listener = { .on_text = is_live(cli) ? on_text : nothing,
 					       .on_reset = is_live(cli) ? on_reset : nothing,
@@ -89,7 +94,7 @@ ask_server(struct cli *cli, struct js **out, struct err *err)
 	AUTO(api) struct api api = { .cli = NULL };
 	AUTO(buf) struct buf body = BUF_INIT(1 << 20);
 
-	if (!make_body(cli, &body, err) || !api_open(&api, cli, err))
+	if (!make_body(cli, talk, &body, err) || !api_open(&api, cli, err))
 		return false;
 	if (cli->options.stream)
 		return ask_stream(&api, cli->options.collection, str_make(body.data, body.len),
@@ -217,6 +222,67 @@ print_warnings(struct cli *cli, const struct js *warnings)
 	}
 }
 
+/* ---- how it was found ---- */
+
+static void
+add_number(const struct js *object, const char *key, char out[24])
+{
+	const struct js *value = show_member(object, key);
+
+	if (js_is(value, JS_REAL) || js_is(value, JS_INT))
+		(void)snprintf(out, 24, "%.4g", js_number(value));
+	else
+		(void)snprintf(out, 24, "-");
+}
+
+static void
+print_candidates(struct cli *cli, const struct js *candidates)
+{
+	static const char *const heads[] = { "", "CHUNK", "DENSE", "LEXICAL", "FUSED", "RERANK" };
+	static const char *const scores[] = { "dense", "lexical", "fused", "rerank" };
+	struct text_table table;
+
+	if (!js_is(candidates, JS_ARRAY) || js_len(candidates) == 0)
+		return;
+	text_table_init(&table, heads, ARRAY_SIZE(heads), 1);
+	for (size_t i = 0; i < js_len(candidates); i++) {
+		const struct js *candidate = js_at(candidates, i);
+
+		text_table_add(&table, show_bool(candidate, "used") ? STR("*") : STR(""));
+		text_table_add(&table, show_text(candidate, "chunk_id"));
+		for (size_t k = 0; k < ARRAY_SIZE(scores); k++) {
+			char number[24];
+
+			add_number(candidate, scores[k], number);
+			text_table_add_right(&table, str_of(number));
+		}
+	}
+	(void)fputc('\n', cli->out);
+	show_heading(cli, "Candidates (* = among the first top_k)");
+	text_table_print(&table, show_columns(cli), cli->out);
+	text_table_release(&table);
+}
+
+/* Which legs found what is in the candidates; the lists themselves are in --json. */
+static void
+print_explain(struct cli *cli, const struct js *explain)
+{
+	static const char *const parts[] = { "search", "prompt", "grounding" };
+
+	if (!js_is(explain, JS_OBJECT))
+		return;
+	print_candidates(cli, show_member(explain, "candidates"));
+	for (size_t i = 0; i < ARRAY_SIZE(parts); i++) {
+		const struct js *part = show_member(explain, parts[i]);
+
+		if (!js_is(part, JS_OBJECT))
+			continue;
+		(void)fputc('\n', cli->out);
+		show_heading(cli, parts[i]);
+		show_record(cli, part);
+	}
+}
+
 static void
 print_result(struct cli *cli, const struct js *result)
 {
@@ -235,9 +301,24 @@ print_result(struct cli *cli, const struct js *result)
 	print_sources(cli, "Retrieved", found);
 	if (!js_is(answer, JS_STRING) && (!js_is(found, JS_ARRAY) || js_len(found) == 0))
 		(void)fputs("nothing found\n", cli->out);
+	print_explain(cli, show_member(result, "explain"));
 	print_warnings(cli, show_member(result, "warnings"));
 	if (!cli->options.quiet)
 		print_timings(cli, result);
+}
+
+/* false with *out: the answer is there, and could not be added to the conversation. */
+static bool
+ask_within_talk(struct cli *cli, struct js **out, struct err *err)
+{
+	AUTO_PTR(js_free) struct js *talk = NULL;
+	const char *path = cli->options.conversation;
+
+	if (path && !talk_read(path, &talk, err))
+		return false;
+	return ask_server(cli, talk, out, err) &&
+	       (!path ||
+		talk_add(path, talk, str_of(cli->args[0]), show_text(*out, "answer"), err));
 }
 
 int
@@ -245,15 +326,14 @@ cli_query(struct cli *cli)
 {
 	AUTO_PTR(js_free) struct js *result = NULL;
 	struct err err = ERR_INIT;
+	bool ok = ask_within_talk(cli, &result, &err);
+	bool usage = (err.code == ERR_MALFORMED && err.detail == 0) || err.code == ERR_CONFIG;
 
-	if (!ask_server(cli, &result, &err)) {
-		bool usage = err.code == ERR_MALFORMED && err.detail == 0;
-
-		return usage ? (cli_fail(cli, &err), CLI_USAGE) : cli_fail(cli, &err);
-	}
-	if (cli->options.json)
+	if (result && cli->options.json)
 		show_json(cli, result);
-	else
+	else if (result)
 		print_result(cli, result);
-	return CLI_OK;
+	if (ok)
+		return CLI_OK;
+	return usage ? (cli_fail(cli, &err), CLI_USAGE) : cli_fail(cli, &err);
 }

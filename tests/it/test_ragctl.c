@@ -378,6 +378,19 @@ answers_questions(void **state)
 	check_has(f->out, "\033[1mSources\033[0m");
 	check_code(f, run(f, "query", "q", "--no-color", NULL), CLI_OK);
 	assert_null(strchr(f->out, '\033'));
+	f->terminal = false;
+	fake_api_set_result(
+		f->api,
+		"{\"answer\":\"x\",\"citations\":[],\"explain\":{\"search\":{\"query\":\"q\"},"
+		"\"candidates\":[{\"chunk_id\":\"a@1.1#0\",\"dense\":0.25,\"lexical\":null,"
+		"\"fused\":0.5,\"rerank\":1,\"used\":true},{\"chunk_id\":\"b@1.1#0\",\"used\":"
+		"false}],"
+		"\"prompt\":{\"tokens\":7},\"grounding\":null}}");
+	check_code(f, run(f, "query", "q", "--explain", "-q", NULL), CLI_OK);
+	check_has(f->out, "CHUNK");
+	check_has(f->out, "a@1.1#0");
+	check_has(f->out, "0.25");
+	check_has(f->out, "tokens: 7\n");
 }
 
 static void

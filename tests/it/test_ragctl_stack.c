@@ -191,6 +191,33 @@ follows_an_answer(void **state)
 	check_has(f->out, "Retrieved\n[1] ");
 }
 
+/* The second question alone says nothing: it is answered within the conversation of the first. */
+static void
+keeps_a_conversation(void **state)
+{
+	struct fixture *f = *state;
+
+	put("whale.txt", "The blue whale weighs up to 190 tonnes. It eats krill.\n");
+	run(f, CLI_OK, "ingest", "whale.txt", NULL);
+	run(f, CLI_OK, "query", "Where is that?", NULL);
+	check_has(f->out, "could not find");
+	run(f, CLI_OK, "query", "What does the blue whale weigh?", "--conversation", "talk.json",
+	    NULL);
+	check_has(f->out, "190 tonnes");
+	run(f, CLI_OK, "query", "And how much is that?", "--conversation", "talk.json", "--json",
+	    "--explain", NULL);
+	check_has(f->out, "190 tonnes");
+	check_has(f->out, "\"condensed\":true");
+	run(f, CLI_OK, "query", "And is that much?", "--conversation", "talk.json", "--stream",
+	    "--explain", NULL);
+	check_has(f->out, "Candidates (* = among the first top_k)\n");
+	check_has(f->out, "condensed: true");
+	put("talk.json", "{}");
+	run(f, CLI_USAGE, "query", "And why?", "--conversation", "talk.json", NULL);
+	check_has(f->err, "talk.json");
+	assert_int_equal(remove("talk.json"), 0);
+}
+
 static void
 shows_and_changes(void **state)
 {
@@ -425,7 +452,9 @@ main(void)
 		cmocka_unit_test(ingests_and_answers),	 cmocka_unit_test(shows_and_changes),
 		cmocka_unit_test(watches_jobs),		 cmocka_unit_test(evaluates),
 		cmocka_unit_test(looks_after_dead_jobs), cmocka_unit_test(shows_the_live_view),
-		cmocka_unit_test(follows_an_answer),	 cmocka_unit_test(imports_in_bulk),
+		cmocka_unit_test(follows_an_answer),	 cmocka_unit_test(keeps_a_conversation),
+		cmocka_unit_test(imports_in_bulk),	 cmocka_unit_test(keeps_a_conversation),
+		cmocka_unit_test(imports_in_bulk),
 	};
 
 	return cmocka_run_group_tests(tests, group_setup, group_teardown);
