@@ -27,20 +27,14 @@ query_chunk_id(const struct store_hit *hit, char out[QUERY_CHUNK_ID_BYTES])
 	return str_of(out);
 }
 
-/* The first piece that is not empty is the first token. */
+/* The first piece that is not empty is the first token. (The metric of it is jobs/provider/remote.h's, per provider.) */
 bool
 query_tell_text(void *user, struct str piece, struct err *err)
 {
 	struct query *query = user;
-	const struct job_env *env = query->context->env;
 
-	if (piece.len > 0 && query->us.first_token == 0) {
+	if (piece.len > 0 && query->us.first_token == 0)
 		query->us.first_token = clock_mono_us() - query->generate_from_us;
-		if (env->provider_metrics)
-			metric_observe(env->provider_metrics->first_token_seconds,
-				       METRIC_VALUES(env->generator->ops->name),
-				       (double)query->us.first_token / 1e6);
-	}
 	query->told_bytes += piece.len;
 	return emit(query, JOB_EMIT_TEXT, piece, err);
 }
