@@ -5,9 +5,10 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Names in the order of enum queue_key and enum catalog_key. */
+/* Names in the order of enum queue_key, governor_key and catalog_key. */
 static const char *const queue_names[] = { "ready",  "due",	"dead", "done",	  "paused",
 					   "outbox", "workers", "stat", "batches" };
+static const char *const governor_names[] = { "state", "window", "leases", "wake" };
 static const char *const catalog_names[] = { "meta", "cur", "docs", "seqs" };
 
 /* Ids have been checked where they came in, so every name fits; a cut name would be another key's. */
@@ -122,4 +123,16 @@ struct key
 key_secret(void)
 {
 	return make("rag:secret");
+}
+
+struct key
+key_governor(struct str name, enum governor_key which)
+{
+	return make("rag:{g:" STR_FMT "}:%s", STR_ARG(name), governor_names[which]);
+}
+
+struct key
+key_governors(void)
+{
+	return make("rag:governors");
 }

@@ -67,6 +67,16 @@ struct key key_secret(void); /* string: what seals page tokens, shared by all AP
 struct key
 key_rate(struct str name); /* a token bucket (common/ratelimit.h); the name has at most 200 bytes */
 
+/* Of one governed dependency (common/governor.h); the name has at most 400 bytes. */
+enum governor_key {
+	GK_STATE,  /* hash: pace, sleep, breaker, counters */
+	GK_WINDOW, /* hash: bucket of time -> requests and tokens */
+	GK_LEASES, /* zset: calls in flight by the end of their lease */
+	GK_WAKE	   /* list: one item for each call that ended while others wait for its place */
+};
+struct key key_governor(struct str name, enum governor_key which);
+struct key key_governors(void); /* zset: the names, by their last use */
+
 #define KEYS_CHANNEL "rag:events" /* PUBLISH channel of common/events */
 
 #endif

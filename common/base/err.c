@@ -13,6 +13,7 @@
 #undef err_wrap
 #undef err_cause
 #undef err_at
+#undef err_waiting_for
 #undef err_errno
 
 // NOLINTBEGIN(bugprone-macro-parentheses): the arguments are values of initialisers
@@ -127,6 +128,18 @@ err_at(struct err *err, const char *fmt, ...)
 	assert(err);
 	va_start(args, fmt);
 	put_format(err->pointer, sizeof(err->pointer), fmt, args);
+	va_end(args);
+	return false;
+}
+
+bool
+err_waiting_for(struct err *err, const char *fmt, ...)
+{
+	va_list args;
+
+	assert(err);
+	va_start(args, fmt);
+	put_format(err->waiting_for, sizeof(err->waiting_for), fmt, args);
 	va_end(args);
 	return false;
 }

@@ -33,6 +33,7 @@ enum err_code {
 #define ERR_MSG_MAX_BYTES 384
 #define ERR_CAUSE_MAX_BYTES 256
 #define ERR_POINTER_MAX_BYTES 128
+#define ERR_WAITING_MAX_BYTES 64
 
 struct err {
 	enum err_code code;
@@ -40,6 +41,9 @@ struct err {
 	int64_t retry_after_ms;		     /* earliest useful retry; -1 = unknown */
 	char pointer[ERR_POINTER_MAX_BYTES]; /* JSON pointer (RFC 6901) of the field at fault; "" =
 						none */
+	/* what work would wait for, safe to show, e.g. "gemini gemini-embedding-001: requests per minute"; "" = nothing
+	 * in particular */
+	char waiting_for[ERR_WAITING_MAX_BYTES];
 	char msg[ERR_MSG_MAX_BYTES];
 	char cause[ERR_CAUSE_MAX_BYTES];
 };
@@ -69,6 +73,9 @@ bool err_cause(struct err *err, const char *fmt, ...) __attribute__((format(prin
 /* Sets the JSON pointer of the field at fault, e.g. "/top_k". Returns false. */
 bool err_at(struct err *err, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
+/* Sets what work would wait for. Returns false. */
+bool err_waiting_for(struct err *err, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
 /* From errno: ENOSPC/EDQUOT -> ERR_DISK_FULL, ETIMEDOUT -> ERR_TIMEOUT, others -> ERR_IO; "could
  * not <what>: <strerror>". */
 bool err_errno(struct err *err, int errnum, const char *fmt, ...)
@@ -86,6 +93,7 @@ bool err_errno(struct err *err, int errnum, const char *fmt, ...)
 #define err_wrap(...) ERR_FALSE_(err_wrap(__VA_ARGS__))
 #define err_cause(...) ERR_FALSE_(err_cause(__VA_ARGS__))
 #define err_at(...) ERR_FALSE_(err_at(__VA_ARGS__))
+#define err_waiting_for(...) ERR_FALSE_(err_waiting_for(__VA_ARGS__))
 #define err_errno(...) ERR_FALSE_(err_errno(__VA_ARGS__))
 #endif
 

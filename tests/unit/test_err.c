@@ -52,6 +52,7 @@ wrap_keeps_the_rest(void **state)
 	err.retry_after_ms = 1500;
 	assert_false(err_cause(&err, "upstream said: %s", "busy"));
 	assert_false(err_at(&err, "/items/%d", 3));
+	assert_false(err_waiting_for(&err, "x: %s", "requests per minute"));
 	assert_false(err_wrap(&err, "could not reach provider '%s'", "openai"));
 	assert_false(err_wrap(&err, "embed batch %d of %d", 3, 9));
 	assert_string_equal(err.msg, "embed batch 3 of 9: could not reach provider 'openai': timed "
@@ -61,6 +62,7 @@ wrap_keeps_the_rest(void **state)
 	assert_int_equal(err.retry_after_ms, 1500);
 	assert_string_equal(err.cause, "upstream said: busy");
 	assert_string_equal(err.pointer, "/items/3");
+	assert_string_equal(err.waiting_for, "x: requests per minute");
 }
 
 /* Every length around the ends of the arrays, with characters of 1 to 4 bytes across the end. */
@@ -88,9 +90,11 @@ long_texts_are_cut_between_characters(void **state)
 			assert_memory_equal(err.msg, text, strlen(err.msg));
 			err_wrap(&err, "%s", text);
 			err_at(&err, "%s", text);
+			err_waiting_for(&err, "%s", text);
 			err_cause(&err, "%s", text);
 			assert_true(str_utf8_valid(str_of(err.msg), NULL));
 			assert_true(str_utf8_valid(str_of(err.pointer), NULL));
+			assert_true(str_utf8_valid(str_of(err.waiting_for), NULL));
 			assert_true(str_utf8_valid(str_of(err.cause), NULL));
 			assert_in_range(strlen(err.msg), ERR_MSG_MAX_BYTES - 4,
 					ERR_MSG_MAX_BYTES - 1);

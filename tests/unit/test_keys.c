@@ -44,6 +44,11 @@ catalog_keys(void **state)
 	assert_string_equal(key_catalog(STR("u"), CK_SEQS).text, "rag:{c:u}:seqs");
 	assert_string_equal(key_document(STR("u"), STR("a}b:c")).text, "rag:{c:u}:doc:a}b:c");
 	assert_string_equal(key_cache(STR("h")).text, "rag:cache:h");
+	assert_string_equal(key_governor(STR("a:b"), GK_STATE).text, "rag:{g:a:b}:state");
+	assert_string_equal(key_governor(STR("a:b"), GK_WINDOW).text, "rag:{g:a:b}:window");
+	assert_string_equal(key_governor(STR("a:b"), GK_LEASES).text, "rag:{g:a:b}:leases");
+	assert_string_equal(key_governor(STR("a:b"), GK_WAKE).text, "rag:{g:a:b}:wake");
+	assert_string_equal(key_governors().text, "rag:governors");
 }
 
 /* The hash tag is the text between the first { and the first } after it: an id cannot change it. */
