@@ -171,6 +171,7 @@ job_times(struct jw *w, const struct job *job)
 	jw_ktime(w, "expires_at", job->expires_ms);
 	jw_ktime(w, "due_at", job->status == JOB_SCHEDULED ? job->due_ms : 0);
 	jw_ktime(w, "next_attempt_at", job->status == JOB_RETRYING ? job->due_ms : 0);
+	jw_kcstr(w, "waiting_for", job->waiting_for[0] ? job->waiting_for : NULL);
 }
 
 static int64_t

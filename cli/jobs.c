@@ -16,16 +16,19 @@ job_path(struct buf *path, const char *id, const char *rest)
 	buf_add_str(path, rest);
 }
 
-/* "embed 412/1000", or what went wrong */
+/* "embed 412/1000", what it waits for, or what went wrong */
 static void
 add_remark(struct buf *out, const struct js *job)
 {
 	const struct js *progress = show_member(job, "progress");
 	const struct js *error = show_member(job, "error");
 	struct str stage = show_text(progress, "stage");
+	struct str waiting_for = show_text(job, "waiting_for");
 	int64_t total = show_int(progress, "total", 0);
 
-	if (js_is(error, JS_OBJECT)) {
+	if (waiting_for.len > 0) {
+		buf_printf(out, "waiting for " STR_FMT, STR_ARG(waiting_for));
+	} else if (js_is(error, JS_OBJECT)) {
 		api_problem_text(error, out);
 	} else if (js_is(error, JS_STRING)) {
 		buf_add(out, js_str(error).ptr, js_str(error).len);

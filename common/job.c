@@ -14,7 +14,7 @@
  *       |             |  | settle: hand back       ^      |            |
  *       |             v  |                         |      |            |
  *       |           [running] --settle: retry,-----+      |            |
- *       |            |  |  |    outage; reap              |            |
+ *       |            |  |  |    wait, outage; reap        |            |
  *       |     cancel |  |  |                              |            |
  *       |            v  |  +----------------------+       |            |
  *       |  [cancelling] |                         |       |            |
@@ -43,8 +43,8 @@
  *		  one can change nothing.
  *	starts	  charged starts: those whose worker was lost, and the present one. An orderly end of a start gives it
  *		  back. At max_starts the next loss makes the job dead (POISON): it kills its workers.
- *	failures  errors the job itself reported (settle: retry). At max_failures it is dead. Outages of what it depends on
- *		  and hand-backs by draining workers cost nothing.
+ *	failures  errors the job itself reported (settle: retry). At max_failures it is dead. Outages of what it depends on,
+ *		  waits for its limits and hand-backs by draining workers cost nothing.
  *
  * A cancel wins until the job succeeds: a job that was asked to stop ends cancelled whatever its worker reports, a loss of the
  * worker included, unless that is success.

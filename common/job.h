@@ -24,6 +24,7 @@
 #define JOB_COLLECTION_BYTES 64 /* a collection's name has at most 63 bytes */
 #define JOB_STAGE_BYTES 24
 #define JOB_TYPE_BYTES 24
+#define JOB_WAITING_BYTES ERR_WAITING_MAX_BYTES
 
 enum job_status {
 	JOB_SCHEDULED,	/* in `due`, not to start before due_at */
@@ -89,9 +90,10 @@ struct job {
 	int64_t due_ms;	    /* scheduled and retrying */
 	int64_t expires_ms; /* 0 = never */
 	bool cancel_requested;
-	char worker[JOB_WORKER_BYTES]; /* of the last start */
-	char entry[JOB_ENTRY_BYTES];   /* stream entry, "" when not in `ready` */
-	char stage[JOB_STAGE_BYTES];   /* progress: "parse", "embed", ... */
+	char worker[JOB_WORKER_BYTES];	     /* of the last start */
+	char entry[JOB_ENTRY_BYTES];	     /* stream entry, "" when not in `ready` */
+	char stage[JOB_STAGE_BYTES];	     /* progress: "parse", "embed", ... */
+	char waiting_for[JOB_WAITING_BYTES]; /* retrying: the dependency it waits for; "" = none */
 	int64_t progress_done, progress_total;
 	int64_t payload_bytes, result_bytes;
 	int64_t stream_ttl_ms; /* 0 = it does not stream; else how long its events are kept after its end */

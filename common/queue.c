@@ -25,7 +25,7 @@
  *  8. A consumer is deleted only by a script that sees nothing pending with it.
  *  9. starts counts the starts that lost their worker, and the present one; a job that reaches max_starts is dead, with
  *     the last worker in its record. failures counts failures of the work, apart from it. Handing back and waiting for a
- *     dependency that is away cost neither.
+ *     dependency that is away or limited cost neither.
  * 10. A retry waits in `due`, never in a slot.
  * 11. Redis at maxmemory: submit is refused whole (its first write is one that Redis refuses then); the other scripts
  *     begin with a write that is allowed then (Redis lets a script go on once it has written), so the system drains.
@@ -149,6 +149,8 @@ queue_job_parse(const struct reply *flat, const char *id, struct queue_ref queue
 	field_text(flat, "worker", job.worker, sizeof(job.worker));
 	field_text(flat, "entry", job.entry, sizeof(job.entry));
 	field_text(flat, "stage", job.stage, sizeof(job.stage));
+	if (job.status == JOB_RETRYING)
+		field_text(flat, "wait", job.waiting_for, sizeof(job.waiting_for));
 	job.version = field_i64(flat, "version");
 	job.epoch = field_i64(flat, "epoch");
 	job.starts = field_i64(flat, "starts");
@@ -725,6 +727,8 @@ settle_kind_name(enum queue_settle_kind kind)
 		return "fail";
 	case SETTLE_CANCEL:
 		return "cancel";
+	case SETTLE_WAIT:
+		return "wait";
 	case SETTLE_OUTAGE:
 		return "outage";
 	case SETTLE_HAND_BACK:
@@ -758,11 +762,13 @@ queue_settle(struct redis *redis, const struct queue_lease *lease,
 	struct queue_child_keys child;
 	struct queue_job_keys keys;
 	struct redis_cmd cmd;
+	char waiting_for[JOB_WAITING_BYTES];
 	struct str verdict, status;
 	bool is_child;
 
 	if (!settle_bytes(settle, &bytes, err))
 		return false;
+	str_copy(waiting_for, sizeof(waiting_for), str_of(settle->waiting_for));
 	queue_job_keys(lease->queue, str_of(lease->job_id), &keys);
 	is_child = queue_child_keys(lease->queue, str_of(lease->job_id), &child);
 	redis_script_init(&cmd, &script_settle, is_child ? 12 : 9);
@@ -791,6 +797,7 @@ queue_settle(struct redis *redis, const struct queue_lease *lease,
 	redis_arg_c(&cmd, lease->job_id);
 	redis_arg_c(&cmd, KEYS_CHANNEL);
 	redis_arg_c(&cmd, settle->stream_whole ? "1" : "0");
+	redis_arg_c(&cmd, waiting_for);
 	if (!redis_run_script(redis, &cmd, &script_settle, &reply, err) ||
 	    !queue_verdict(reply, "settle", &verdict, err))
 		return err_wrap(err, "settle");

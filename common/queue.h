@@ -125,9 +125,10 @@ bool queue_progress(struct redis *redis, const struct queue_lease *lease, const 
 enum queue_settle_kind {
 	SETTLE_SUCCEED, /* result holds the outcome */
 	SETTLE_RETRY, /* failed, to be tried again: charged a failure; dead when the budget is spent */
-	SETTLE_FAIL,	 /* failed for good: dead */
-	SETTLE_CANCEL,	 /* stopped on request */
-	SETTLE_OUTAGE,	 /* a dependency is away: waits in `due`, uncharged */
+	SETTLE_FAIL,   /* failed for good: dead */
+	SETTLE_CANCEL, /* stopped on request */
+	SETTLE_WAIT, /* a dependency says when: waits in `due` until then, uncharged; a tenth of jitter, at most 1 s, never grows */
+	SETTLE_OUTAGE,	 /* a dependency is away: waits in `due` by backoff, uncharged */
 	SETTLE_HAND_BACK /* a draining worker: ready again at once, uncharged */
 };
 
@@ -135,7 +136,9 @@ struct queue_settle {
 	enum queue_settle_kind kind;
 	struct str result; /* SUCCEED: an envelope; not looked at otherwise */
 	bool stream_whole; /* SUCCEED, of a job that streams: its tokens add up to its answer */
-	const struct err *error; /* RETRY, FAIL, OUTAGE: kept for queue_last_error */
+	const struct err *error; /* RETRY, FAIL, WAIT, OUTAGE: kept for queue_last_error */
+	const char
+		*waiting_for; /* WAIT, OUTAGE: for people, cut at 63 bytes; NULL or "" = not said */
 	int64_t retry_after_ms; /* from the failure; -1 = by backoff alone (full jitter, in the script) */
 	int64_t backoff_base_ms, backoff_max_ms;
 	int64_t result_ttl_ms;

@@ -17,6 +17,8 @@
 #define RUN_MAX_RESULT_BYTES ((size_t)16 * 1024 * 1024)
 #define RUN_SETTLE_RETRY_MS 250
 #define RUN_QUIET_MS 500
+/* Longest back-off of an outage that does not say when: work goes on soon after its end. */
+#define RUN_OUTAGE_MAX_MS 30000
 
 /* What a handler's callbacks get. */
 struct run_progress {
@@ -125,13 +127,23 @@ static void
 fill_settle(const struct config *config, enum queue_settle_kind kind, const struct err *failure,
 	    struct str result, struct queue_settle *out)
 {
+	bool waits = kind == SETTLE_WAIT || kind == SETTLE_OUTAGE;
+	const char *waiting_for = "";
+
+	if (waits && failure)
+		waiting_for = failure->waiting_for[0] ? failure->waiting_for
+						      : err_info(failure->code)->title;
 	*out = (struct queue_settle){
 		.kind = kind,
 		.result = result,
 		.error = failure,
+		.waiting_for = waiting_for,
 		.retry_after_ms = failure ? failure->retry_after_ms : -1,
 		.backoff_base_ms = config->backoff_base_ms,
-		.backoff_max_ms = config->backoff_max_ms,
+		.backoff_max_ms =
+			kind == SETTLE_OUTAGE && config->backoff_max_ms > RUN_OUTAGE_MAX_MS
+				? RUN_OUTAGE_MAX_MS
+				: config->backoff_max_ms,
 		.result_ttl_ms = config->result_ttl_s * 1000,
 		.done_max_age_ms = config->done_max_age_s * 1000,
 		.dead_max_age_ms = config->dead_max_age_s * 1000,
@@ -206,6 +218,7 @@ run_job(struct run_slot *slot, const struct queue_lease *lease, const struct job
 	const char *outcome;
 	bool done;
 
+	slot->waits = false;
 	metric_observe(app->m.wait_seconds, METRIC_VALUES(job->type),
 		       (double)run_waited_ms(job, lease->entry) / 1e3);
 	emitter_init(&emitter, slot->env.redis, lease, app->config->stream_coalesce_ms,
@@ -221,6 +234,9 @@ run_job(struct run_slot *slot, const struct queue_lease *lease, const struct job
 	/* The keeper renews until the job is settled. */
 	if (verdict == RETRY_SETTLE && settle(slot, lease, &request, &status)) {
 		outcome = job_status_name(status);
+		slot->waits =
+			(kind == SETTLE_WAIT || kind == SETTLE_OUTAGE) && status == JOB_RETRYING;
+		slot->retry_after_ms = failure.retry_after_ms;
 		log_outcome(status, done ? NULL : &failure, clock_mono_ms() - began_ms);
 		if (status == JOB_SUCCEEDED || status == JOB_CANCELLED)
 			job_settled(&slot->env, job, payload);

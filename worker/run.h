@@ -4,6 +4,9 @@
 #ifndef RAG_WORKER_RUN_H
 #define RAG_WORKER_RUN_H
 
+#include <stdbool.h>
+#include <stdint.h>
+
 #include "common/base/arena.h"
 #include "common/job.h"
 #include "common/queue.h"
@@ -15,6 +18,9 @@ struct run_slot {
 	size_t index;
 	struct job_env env;
 	struct arena *arena; /* reset by the slot between jobs */
+	/* Of the last job: it waits for a dependency now, which said when (-1: it did not). */
+	bool waits;
+	int64_t retry_after_ms;
 };
 
 /* How long the job waited for this start: since it was last put into the queue, which the id of its entry tells. What it did

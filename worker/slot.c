@@ -14,6 +14,8 @@
 #define SLOT_OUTAGE_MIN_MS 100
 #define SLOT_OUTAGE_MAX_MS 2000
 #define SLOT_START_RETRY_MS 500
+#define SLOT_BREATH_MIN_MS 50
+#define SLOT_BREATH_MAX_MS 2000
 
 /* What one slot's thread owns. */
 struct slot_state {
@@ -21,6 +23,7 @@ struct slot_state {
 	struct run_slot run;
 	struct arena arena;
 	int64_t outage_wait_ms; /* 0 = Redis answered last time */
+	int64_t breath_ms;	/* 0 = the last job did not have to wait */
 };
 
 /* An outage is logged when it begins and when it ends, not in between. */
@@ -49,6 +52,27 @@ redis_answered(struct slot_state *state)
 		return;
 	state->outage_wait_ms = 0;
 	log_info("taking work from queue '%s' again", state->slot->queue->ref.name);
+}
+
+/*
+ * After a job that has to wait for a dependency the next one most likely has to, too. A slot that went on at once would run through
+ * the whole queue, each job to be put aside and taken up again; so it pauses, longer each time, until one job does not wait.
+ */
+static void
+take_breath(struct slot_state *state)
+{
+	int64_t wait_ms = state->breath_ms * 2;
+
+	if (!state->run.waits) {
+		state->breath_ms = 0;
+		return;
+	}
+	wait_ms = wait_ms < SLOT_BREATH_MIN_MS ? SLOT_BREATH_MIN_MS : wait_ms;
+	state->breath_ms = wait_ms = wait_ms > SLOT_BREATH_MAX_MS ? SLOT_BREATH_MAX_MS : wait_ms;
+	if (state->run.retry_after_ms >= 0 && state->run.retry_after_ms < wait_ms)
+		wait_ms = state->run.retry_after_ms;
+	worker_pause(state->slot->app,
+		     wait_ms / 2 + (int64_t)(id_random_u64() % (uint64_t)(wait_ms / 2 + 1)));
 }
 
 static void
@@ -89,6 +113,7 @@ take_one(struct slot_state *state, const struct queue_entry *entry)
 	log_field_i64("attempt", started.job.starts);
 	run_job(&state->run, &started.lease, &started.job, started.payload);
 	log_clear_fields();
+	take_breath(state);
 }
 
 static void *

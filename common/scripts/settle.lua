@@ -1,8 +1,9 @@
 -- settle: the end of one start: record, result, acknowledgement, retention and notice in one step.
 -- KEYS  ready job payload result stat due done dead ev [batch items batches] (the rest: a child of a batch)
--- ARGV  group entry epoch kind result error retry_after_ms base_ms max_ms random result_ttl_ms id channel whole
---       kind: succeed retry fail cancel outage hand_back; result: bytes of the outcome or of the error's text;
+-- ARGV  group entry epoch kind result error retry_after_ms base_ms max_ms random result_ttl_ms id channel whole waiting_for
+--       kind: succeed retry fail cancel wait outage hand_back; result: bytes of the outcome or of the error's text;
 --       random: 0 .. 2^31 - 1, for full jitter; result_ttl_ms: of an outcome; the text of an error stays with its job
+--       waiting_for: wait, outage: what the job waits for, for people, at most 63 bytes
 --       whole: 1 when the tokens of a job that streams add up to its answer
 -- Reply {'OK', status} | {'STALE'}
 -- Repeated with the same epoch and kind: the status as it is now, nothing changes.
@@ -81,10 +82,14 @@ elseif kind == 'retry' then
 	to, due_at = 'retrying', now + backoff(failures - 1)
 	keep_result()
 	redis.call('ZADD', due, due_at, id)
-elseif kind == 'outage' then
-	to, due_at = 'retrying', now + backoff(outages)
+elseif kind == 'wait' or kind == 'outage' then
+	-- wait: when it was told, and a little jitter after it, so that not all come in one moment
+	local told = math.max(tonumber(ARGV[7]), 0)
+	local little = math.floor(math.min(1000, 50 + told / 10) * ARGV[10] / 2147483648)
+	to, due_at = 'retrying', now + (kind == 'wait' and math.max(told + little, 1) or backoff(outages))
 	keep_result()
 	redis.call('ZADD', due, due_at, id)
+	if ARGV[15] ~= '' then redis.call('HSET', job, 'wait', ARGV[15]) end
 else
 	to, failure = 'queued', f[10] or ''
 	new_entry = redis.call('XADD', ready, '*', 'j', id)

@@ -59,6 +59,7 @@ end
 redis.call('XCLAIM', ready, group, consumer, 0, entry, 'JUSTID')
 local epoch = redis.call('HINCRBY', job, 'epoch', 1)
 redis.call('HINCRBY', job, 'starts', 1)
+redis.call('HDEL', job, 'wait')
 redis.call('HSET', job, 'status', 'running', 'worker', consumer, 'started', now, 'updated', now, 'due', 0,
 	'stage', '', 'pdone', 0, 'ptotal', 0)
 if stream then

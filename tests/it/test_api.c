@@ -916,6 +916,49 @@ forget_if(const char *id, const char *tags, int status, struct answer *out)
 	assert_int_equal(out->status, status);
 }
 
+/* A job that waits for a dependency says so, in its record and in lists, and is charged nothing. */
+static void
+test_waiting_for(void **state)
+{
+	(void)state;
+	struct err limited = ERR_INIT;
+	struct answer answer = { 0 };
+	struct fake_job job;
+	struct arena arena;
+	char path[128];
+
+	arena_init(&arena, 1 << 24);
+	drain_ingest();
+	ask_status(api, 202, "POST", DOCS, "{\"id\":\"w\",\"text\":\"x\"}");
+	fake_take(redis, "ingest", &arena, &job);
+	(void)snprintf(path, sizeof(path), V1 "/jobs/%s", job.job.id);
+	ask(api, &answer, "GET", path, NULL);
+	assert_int_equal(js_type(answer_get(&answer, "waiting_for")), JS_NULL);
+	answer_release(&answer);
+
+	err_set(&limited, ERR_PROVIDER_LIMITED, "could not use gemini now");
+	err_waiting_for(&limited, "gemini m: requests per minute");
+	limited.retry_after_ms = 600000;
+	fake_settle(redis, &job, SETTLE_WAIT, str_of(NULL), &limited);
+	ask(api, &answer, "GET", path, NULL);
+	assert_int_equal(answer.status, 200);
+	assert_true(answer_is(&answer, "status", "retrying"));
+	assert_true(answer_is(&answer, "waiting_for", "gemini m: requests per minute"));
+	assert_true(answer_is(&answer, "error/code", "PROVIDER_LIMITED"));
+	assert_int_equal(answer_int(&answer, "failures"), 0);
+	assert_int_equal(answer_int(&answer, "attempt"), 0);
+	answer_release(&answer);
+	ask(api, &answer, "GET", V1 "/jobs?status=retrying", NULL);
+	assert_true(answer_is(&answer, "data/0/waiting_for", "gemini m: requests per minute"));
+	answer_release(&answer);
+	(void)snprintf(path, sizeof(path), V1 "/jobs/%s:cancel", job.job.id);
+	ask(api, &answer, "POST", path, NULL);
+	assert_true(answer_is(&answer, "status", "cancelled"));
+	assert_int_equal(js_type(answer_get(&answer, "waiting_for")), JS_NULL);
+	answer_release(&answer);
+	arena_release(&arena);
+}
+
 static void
 test_forget(void **state)
 {
@@ -1205,6 +1248,7 @@ main(void)
 		cmocka_unit_test(test_bad_queries),
 		cmocka_unit_test(test_cancel),
 		cmocka_unit_test(test_failed_and_retry),
+		cmocka_unit_test(test_waiting_for),
 		cmocka_unit_test(test_forget),
 		cmocka_unit_test(test_bad_jobs),
 		cmocka_unit_test(test_job_pages),

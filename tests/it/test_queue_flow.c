@@ -344,6 +344,59 @@ backoff(void **state)
 	CHECK();
 }
 
+/* A wait is as long as it was told, each time, however often, and the record says what for. */
+static void
+waits_are_as_told(void **state)
+{
+	struct queue_lease lease;
+	struct err limited = ERR_INIT;
+	char id[JOB_ID_BYTES];
+	enum job_status status;
+	struct job job;
+
+	(void)state;
+	(void)err_set(&limited, ERR_PROVIDER_LIMITED, "a minute's limit");
+	kit_submit(id);
+	for (int round = 0; round < 12; round++) {
+		struct queue_settle wait = { .kind = SETTLE_WAIT,
+					     .error = &limited,
+					     .waiting_for = "it: requests per minute",
+					     .retry_after_ms = round % 2 ? 1 : 26000,
+					     .backoff_base_ms = HOUR_MS,
+					     .backoff_max_ms = HOUR_MS,
+					     .result_ttl_ms = HOUR_MS };
+
+		assert_true(kit_take("w", &lease));
+		assert_string_equal(kit_job(id).waiting_for, ""); /* not while it runs */
+		MUST(queue_settle(kit, &lease, &wait, &status, e));
+		MUST(queue_settle(kit, &lease, &wait, &status, e)); /* the answer was lost */
+		assert_int_equal(status, JOB_RETRYING);
+		job = kit_job(id);
+		assert_string_equal(job.waiting_for, "it: requests per minute");
+		assert_in_range(job.due_ms - job.updated_ms, wait.retry_after_ms,
+				wait.retry_after_ms + 1000);
+		assert_int_equal(job.starts, 0);
+		assert_int_equal(job.failures, 0);
+		assert_int_equal(job.error, ERR_PROVIDER_LIMITED);
+		CHECK();
+		if (round % 2 == 0) { /* not waited for here */
+			struct key due = key_queue(kit_queue, QK_DUE);
+			struct key key = key_job(kit_queue, str_of(id));
+
+			MUST(REDIS_CALL(kit, NULL, e, "ZADD", due.text, "1", id));
+			MUST(REDIS_CALL(kit, NULL, e, "HSET", key.text, "due", "1"));
+		}
+		assert_int_equal(promote_due(id), 1);
+		assert_string_equal(kit_job(id).waiting_for, ""); /* it waits for a slot now */
+	}
+	/* the budget of failures is untouched, and a real failure ends the wait in the record */
+	assert_true(kit_take("w", &lease));
+	settle(&lease, SETTLE_RETRY, HOUR_MS, JOB_RETRYING);
+	assert_string_equal(kit_job(id).waiting_for, "");
+	assert_int_equal(kit_job(id).failures, 1);
+	CHECK();
+}
+
 static void
 outages_and_hand_backs_cost_nothing(void **state)
 {
@@ -1390,6 +1443,7 @@ main(void)
 		TEST(lost_replies),
 		TEST(retries_until_dead),
 		TEST(backoff),
+		TEST(waits_are_as_told),
 		TEST(outages_and_hand_backs_cost_nothing),
 		TEST(poison),
 		TEST(errors_survive_the_way),

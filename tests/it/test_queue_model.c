@@ -382,7 +382,7 @@ do_settle(struct worker *w)
 {
 	static const enum queue_settle_kind kinds[] = {
 		SETTLE_SUCCEED, SETTLE_SUCCEED, SETTLE_FAIL,   SETTLE_RETRY,	 SETTLE_RETRY,
-		SETTLE_FAIL,	SETTLE_CANCEL,	SETTLE_OUTAGE, SETTLE_HAND_BACK,
+		SETTLE_FAIL,	SETTLE_CANCEL,	SETTLE_OUTAGE, SETTLE_HAND_BACK, SETTLE_WAIT,
 	};
 
 	if (w->job < 0 || !w->started)

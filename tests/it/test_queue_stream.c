@@ -234,7 +234,8 @@ the_stream_is_bounded(void **state)
 static void
 starts_are_never_mixed(void **state)
 {
-	static const int ends[] = { SETTLE_RETRY, SETTLE_OUTAGE, SETTLE_HAND_BACK, -1 };
+	static const int ends[] = { SETTLE_RETRY, SETTLE_WAIT, SETTLE_OUTAGE, SETTLE_HAND_BACK,
+				    -1 };
 
 	for (size_t i = 0; i < ARRAY_SIZE(ends); i++) {
 		struct queue_keep_opts opts = kit_keep_opts();

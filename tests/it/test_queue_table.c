@@ -99,6 +99,12 @@ call_cancelled(const struct queue_lease *lease, char *out, size_t n)
 }
 
 static void
+call_wait(const struct queue_lease *lease, char *out, size_t n)
+{
+	settle_as(SETTLE_WAIT, lease, out, n);
+}
+
+static void
 call_outage(const struct queue_lease *lease, char *out, size_t n)
 {
 	settle_as(SETTLE_OUTAGE, lease, out, n);
@@ -275,6 +281,9 @@ static const struct row rows[] = {
 		     [KIT_CANCELLING] = "cancelled cancelled", [KIT_RETRYING] = "STALE retrying",
 		     [KIT_SUCCEEDED] = "STALE succeeded", [KIT_FAILED] = "STALE failed",
 		     [KIT_CANCELLED] = "cancelled cancelled" } },
+	{ "settle wait", call_wait, .fenced = true,
+	  .first = { STALE_OUTSIDE, STALE_ENDED, [KIT_RUNNING] = "retrying retrying",
+		     [KIT_CANCELLING] = "cancelled cancelled" } },
 	{ "settle outage", call_outage, .fenced = true,
 	  .first = { STALE_OUTSIDE, STALE_ENDED, [KIT_RUNNING] = "retrying retrying",
 		     [KIT_CANCELLING] = "cancelled cancelled" } },

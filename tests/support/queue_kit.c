@@ -178,7 +178,9 @@ kit_settle(const struct queue_lease *lease, enum queue_settle_kind kind, int64_t
 				       .dead_max_age_ms = HOUR_MS };
 
 	(void)err_set(&broke, ERR_TIMEOUT, "it broke");
-	if (kind == SETTLE_RETRY || kind == SETTLE_FAIL || kind == SETTLE_OUTAGE) {
+	if (kind == SETTLE_RETRY || kind == SETTLE_FAIL || kind == SETTLE_OUTAGE ||
+	    kind == SETTLE_WAIT) {
+		settle.waiting_for = "it: requests per minute";
 		settle.error = &broke;
 		settle.result = STR("");
 	}
