@@ -21,7 +21,7 @@ common/redis.c:SCRIPT    loads scripts
 common/queue.c:XGROUP    makes the group of a stream
 common/queue.c:XREADGROUP  takes a new entry; the pending list is not a status
 common/cache.c:SET       answers of the cache
-common/governor.c:BLPOP  waits for the end of somebody's call
+common/governor.c:BLPOP  waits for the end of another call
 '
 
 mapfile -t sources < <(files "$product_dirs" '*.c' '*.h' '*.def')
