@@ -58,5 +58,6 @@ bool queues_dead(struct call *call, struct err *err);
 
 /* workers.c */
 bool workers_list(struct call *call, struct err *err);
+bool dependencies_list(struct call *call, struct err *err);
 
 #endif

@@ -43,6 +43,7 @@ const struct route route_table[] = {
 	{ "GET", V1 "/queues/{q}", queues_get, SCOPE_READ | ROUTE_OPERATORS },
 	{ "GET", V1 "/queues/{q}/dead", queues_dead, SCOPE_READ | ROUTE_OPERATORS },
 	{ "GET", V1 "/workers", workers_list, SCOPE_READ | ROUTE_OPERATORS },
+	{ "GET", V1 "/dependencies", dependencies_list, SCOPE_READ | ROUTE_OPERATORS },
 	{ "GET", "/openapi.json", contract_get, ROUTE_PUBLIC },
 };
 const size_t route_count = ARRAY_SIZE(route_table);

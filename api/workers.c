@@ -1,9 +1,10 @@
-/* The route of workers: who works on which queue, and on what. For operators. */
+/* What works, and what it depends on: the routes of workers and of dependencies. For operators. */
 #include <string.h>
 
 #include "api/handlers.h"
 #include "api/reply.h"
 #include "api/shared.h"
+#include "common/governor_view.h"
 #include "common/queue.h"
 
 #define WORKERS_PER_QUEUE 1000 /* of live ones, and of dead ones that hold jobs */
@@ -83,6 +84,35 @@ workers_list(struct call *call, struct err *err)
 	}
 	jw_end(&w);
 	jw_kbool(&w, "truncated", more);
+	jw_kcstr(&w, "next_page_token", "");
+	jw_end(&w);
+	return true;
+}
+
+bool
+dependencies_list(struct call *call, struct err *err)
+{
+	static const char *const known[] = { NULL };
+	struct governor_state *states;
+	struct redis *redis;
+	void *memory;
+	size_t count;
+
+	if (!call_check_params(call, known, err) || !call_redis(call, &redis, err))
+		return false;
+	if (!arena_alloc_err(&call->arena, GOVERNOR_VIEW_MAX * sizeof(*states), "the list", &memory,
+			     err))
+		return false;
+	states = memory;
+	if (!governor_list(redis, states, GOVERNOR_VIEW_MAX, &count, err))
+		return false;
+
+	struct jw w = reply_json(call, 200);
+
+	jw_obj(&w);
+	jw_karr(&w, "data");
+	governor_view_items(&w, states, count);
+	jw_end(&w);
 	jw_kcstr(&w, "next_page_token", "");
 	jw_end(&w);
 	return true;

@@ -41,6 +41,8 @@ const struct command commands[] = {
 	  "Draws in place on a terminal; q quits, the space bar looks at once. Elsewhere it prints a line a queue each time,\n"
 	  "with --json an object a line. --once, or --json without --interval, looks once.\n" },
 	{ "", "health", "", 0, 0, "health-url json", cli_health, "is the engine well?", NULL },
+	{ "", "providers", "", 0, 0, "json", cli_providers, "what the engine depends on: limits, breaker, trouble",
+	  "Providers and stores that were used within the last hour. REQUESTS and TOKENS are of the last minute, with their limits.\n" },
 	{ "", "eval", "FOLDER", 1, 1, "collection keep jobs baseline resamples seed timeout json", cli_eval,
 	  "measure retrieval on a test collection",
 	  "FOLDER holds one in BEIR's layout: corpus.jsonl, queries.jsonl, qrels/test.tsv. The documents are ingested\n"

@@ -107,6 +107,7 @@ int cli_jobs_show(struct cli *cli);
 int cli_jobs_watch(struct cli *cli);
 int cli_jobs_cancel(struct cli *cli);
 int cli_jobs_retry(struct cli *cli);
+int cli_providers(struct cli *cli);
 int cli_queues_list(struct cli *cli);
 int cli_queues_pause(struct cli *cli);
 int cli_queues_resume(struct cli *cli);

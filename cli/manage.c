@@ -6,6 +6,63 @@
 #include "cli/show.h"
 #include "common/base/clock.h"
 
+/* ---- providers ---- */
+
+/* "597/600", or "597" where there is no limit */
+static void
+add_use(struct text_table *table, const struct js *dependency, const char *key)
+{
+	const struct js *use = show_member(dependency, key);
+	int64_t limit = show_int(use, "limit", 0);
+	AUTO(buf) struct buf cell = BUF_INIT(64);
+
+	buf_add_i64(&cell, show_int(use, "used", 0));
+	if (limit > 0)
+		buf_printf(&cell, "/%lld", (long long)limit);
+	text_table_add_right(table, str_make(cell.data, cell.len));
+}
+
+static void
+add_provider_row(struct text_table *table, const struct js *dependency)
+{
+	AUTO(buf) struct buf remark = BUF_INIT(4096);
+	struct str waiting_for = show_text(dependency, "waiting_for");
+	struct str trouble = show_text(dependency, "trouble");
+	int64_t wait_ms = show_int(dependency, "wait_ms", 0);
+
+	buf_add(&remark, waiting_for.ptr, waiting_for.len);
+	if (wait_ms > 0)
+		buf_printf(&remark, " (%lld s)", (long long)((wait_ms + 999) / 1000));
+	if (trouble.len > 0) {
+		buf_add_str(&remark, remark.len > 0 ? "; " : "");
+		text_add_age(&remark, show_int(dependency, "trouble_s_ago", 0));
+		buf_printf(&remark, " ago: " STR_FMT, STR_ARG(trouble));
+	}
+	text_table_add(table, show_text(dependency, "name"));
+	text_table_add(table, show_text(dependency, "breaker"));
+	add_use(table, dependency, "requests");
+	add_use(table, dependency, "tokens");
+	add_use(table, dependency, "in_flight");
+	text_table_add_int(table, show_int(dependency, "failures", 0));
+	text_table_add(table, str_make(remark.data, remark.len));
+}
+
+int
+cli_providers(struct cli *cli)
+{
+	static const char *const heads[] = { "PROVIDER", "BREAKER",  "REQUESTS", "TOKENS",
+					     "CALLS",	 "FAILURES", "" };
+	struct show_list list = { .path = "/api/v1/dependencies",
+				  .limit = API_UNPAGED,
+				  .heads = heads,
+				  .column_count = ARRAY_SIZE(heads),
+				  .flexible = ARRAY_SIZE(heads) - 1,
+				  .row = add_provider_row,
+				  .nothing = "no provider was used within the last hour" };
+
+	return show_list(cli, &list);
+}
+
 /* ---- queues ---- */
 
 static void

@@ -429,6 +429,7 @@ get_state(struct redis *redis, struct str name, struct governor_state *out, bool
 	found.failures = field(flat, "fails");
 	found.granted_total = field(flat, "granted");
 	found.refused_total = field(flat, "refused");
+	found.used_ago_ms = now_ms - field(flat, "seen");
 	if (reply_str(reply_get(flat, "what"), &what)) {
 		str_copy(found.what, sizeof(found.what), what);
 		found.what_ago_ms = now_ms - field(flat, "what_at");

@@ -113,7 +113,8 @@ struct governor_state {
 	int64_t requests, tokens, in_flight; /* of the minute that ends now; now */
 	int64_t failures;		     /* outages in a row */
 	int64_t granted_total, refused_total;
-	char what[200]; /* the last trouble; "" = none */
+	int64_t used_ago_ms; /* since the last call was let go */
+	char what[200];	     /* the last trouble; "" = none */
 	int64_t what_ago_ms;
 };
 

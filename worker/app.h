@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "common/config.h"
+#include "common/governor_view.h"
 #include "common/job.h"
 #include "common/metrics.h"
 #include "common/redis.h"
@@ -50,6 +51,7 @@ struct worker_app {
 	char warning[ERR_MSG_MAX_BYTES]; /* what it has to do without (a converter); "" = nothing */
 	struct metrics *metrics;
 	struct worker_metrics m;
+	struct governor_view *dependencies; /* owned by main; refreshed by the keeper */
 	struct running running;
 
 	/* shared, under lock; the condition wakes slots that wait between jobs */

@@ -23,6 +23,7 @@
 
 #define KEEPER_TICK_MS 100
 #define KEEPER_SECOND_MS 1000
+#define KEEPER_VIEW_MS 2000	 /* how dependencies stand, for people */
 #define KEEPER_ANNOUNCE_LEASES 3 /* a consumer that is silent for this many leases counts as dead */
 
 struct keeper_state {
@@ -32,7 +33,7 @@ struct keeper_state {
 	struct queue_lease *leases;
 	bool *flags;
 	size_t row_count;
-	int64_t next_second_ms;
+	int64_t next_second_ms, next_view_ms;
 	bool up;     /* Redis answered when it was last asked */
 	bool failed; /* of the present round */
 	bool spoke;
@@ -175,6 +176,18 @@ every_second(struct keeper_state *state)
 }
 
 static void
+look_at_dependencies(struct keeper_state *state, int64_t now_ms)
+{
+	struct err err = ERR_INIT;
+
+	if (now_ms < state->next_view_ms)
+		return;
+	state->next_view_ms = now_ms + KEEPER_VIEW_MS;
+	if (!governor_view_refresh(state->app->dependencies, state->redis, &err))
+		log_debug("dependencies not looked at: %s", err.msg);
+}
+
+static void
 one_round(struct keeper_state *state)
 {
 	struct worker_app *app = state->app;
@@ -188,6 +201,8 @@ one_round(struct keeper_state *state)
 		every_second(state);
 		state->next_second_ms = now_ms + KEEPER_SECOND_MS;
 	}
+	if (!state->failed)
+		look_at_dependencies(state, now_ms);
 	/* A round that asked nothing says nothing. */
 	if (state->failed || state->spoke)
 		state->up = !state->failed;

@@ -249,6 +249,9 @@ summary(void *user, struct buf *out)
 		jw_end(&w);
 	}
 	jw_end(&w);
+	jw_karr(&w, "dependencies");
+	governor_view_write(app->dependencies, &w);
+	jw_end(&w);
 	jw_end(&w);
 }
 
@@ -302,19 +305,20 @@ register_metrics(struct worker_app *app)
 								 .name = "rag_engine_worker_slots",
 								 .help = "Slots, by state.",
 								 .labels = state });
-	app->m.dependency_up =
-		metrics_register(metrics,
-				 &(struct metric_opts){
-					 .kind = METRIC_GAUGE,
-					 .name = "rag_engine_dependency_up",
-					 .help = "1 when the dependency answered last time.",
-					 .labels = dependency });
+	app->m.dependency_up = metrics_register(
+		metrics, &(struct metric_opts){
+				 .kind = METRIC_GAUGE,
+				 .name = "rag_engine_dependency_up",
+				 .help = "1 when the dependency answered last time; of a governed "
+					 "one: its breaker is closed and its quota not spent.",
+				 .labels = dependency });
 	info = metrics_register(metrics,
 				&(struct metric_opts){ .kind = METRIC_GAUGE,
 						       .name = "rag_engine_build_info",
 						       .help = "1, with the version as a label.",
 						       .labels = version });
 	metric_set(info, METRIC_VALUES(RAG_VERSION), 1);
+	app->dependencies = governor_view_new(metrics, app->m.dependency_up);
 }
 
 static void
@@ -597,6 +601,7 @@ main(int argc, char **argv)
 		log_info("stopped");
 	running_release(&app.running);
 	prompt_template_free(app.prompt);
+	governor_view_free(app.dependencies);
 	metrics_free(app.metrics);
 	mem_free(app.slot_queue);
 	config_release(&config);

@@ -310,6 +310,7 @@ def walk_queues(walk):
     walk.ask("listDead", 200)
     walk.ask("listWorkers", 200)
     walk.ask("listWorkers", 200, query="queue=query")
+    walk.ask("listDependencies", 200)
 
 
 def walk_deletes(walk):

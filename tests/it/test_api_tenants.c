@@ -73,6 +73,7 @@ static const struct expected {
 	{ "GET", V1 "/queues/{q}", R | OPERATORS, NULL },
 	{ "GET", V1 "/queues/{q}/dead", R | OPERATORS, NULL },
 	{ "GET", V1 "/workers", R | OPERATORS, NULL },
+	{ "GET", V1 "/dependencies", R | OPERATORS, NULL },
 	{ "GET", "/openapi.json", ROUTE_PUBLIC, NULL },
 };
 
@@ -849,6 +850,7 @@ test_lists(void **state)
 					     V1 "/queues",
 					     V1 "/queues/query",
 					     V1 "/workers",
+					     V1 "/dependencies",
 					     V1 "/queues/query/dead",
 					     V1 "/queues/ingest/dead" };
 	for (size_t i = 0; i < ARRAY_SIZE(fleet); i++) {
