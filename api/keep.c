@@ -10,6 +10,7 @@
 #include "common/base/id.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
+#include "common/embedding_cache.h"
 
 #define TICK_MS 1000
 #define AWAY_TICK_MS 200
@@ -82,34 +83,24 @@ set_away(struct keep *keep, const struct err *why)
 		log_err(LOG_WARN, why, "requests are answered 503 until Redis is back");
 }
 
-/* "used_memory:1234\r\n" */
-static int64_t
-info_i64(struct str info, const char *name)
-{
-	struct str line, key;
-	int64_t value;
-
-	while (str_split(&info, '\n', &line))
-		if (str_split(&line, ':', &key) && str_eq_c(key, name) &&
-		    str_to_i64(str_trim(line), 0, INT64_MAX, &value))
-			return value;
-	return 0;
-}
-
 static bool
 read_memory(struct keep *keep, struct err *err)
 {
-	AUTO_PTR(reply_free) struct reply *reply = NULL;
-	struct str info;
+	int64_t used_bytes, maxmemory_bytes, headroom = keep->config->redis_headroom_percent;
+	struct err ignored = ERR_INIT;
+	bool dropped;
 
-	if (!REDIS_CALL(keep->redis, &reply, err, "INFO", "memory"))
-		return err->code != ERR_REDIS_UNAVAILABLE; /* INFO may be denied */
-	if (!reply_str(reply, &info))
-		return true;
+	if (!redis_memory(keep->redis, &used_bytes, &maxmemory_bytes, err))
+		return false;
 	pthread_mutex_lock(&keep->lock);
-	keep->figures.used_bytes = info_i64(info, "used_memory");
-	keep->figures.maxmemory_bytes = info_i64(info, "maxmemory");
+	keep->figures.used_bytes = used_bytes;
+	keep->figures.maxmemory_bytes = maxmemory_bytes;
 	pthread_mutex_unlock(&keep->lock);
+	/* before submissions are refused for want of memory, vectors that can be had again go */
+	if (!embedding_cache_room(used_bytes, maxmemory_bytes, headroom,
+				  EMBEDDING_CACHE_DROP_PERCENT) &&
+	    !embedding_cache_drop(keep->redis, &dropped, &ignored))
+		log_debug("%s", ignored.msg);
 	return true;
 }
 

@@ -114,6 +114,18 @@ key_cache(struct str hash)
 }
 
 struct key
+key_embeddings_head(void)
+{
+	return make("rag:{embeddings}:head");
+}
+
+struct key
+key_embeddings(int place)
+{
+	return make("rag:{embeddings}:%d", place);
+}
+
+struct key
 key_rate(struct str name)
 {
 	return make("rag:rate:" STR_FMT, STR_ARG(name));

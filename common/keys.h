@@ -63,6 +63,10 @@ struct key key_catalog(struct str collection_uid, enum catalog_key which);
 struct key key_document(struct str collection_uid, struct str document_id); /* hash: doc:<id> */
 
 struct key key_cache(struct str hash); /* exact-answer cache */
+/* The embedding cache (common/embedding_cache.h), all under one tag: a hash that says which generation is the newest, and the
+ * places of the ring, each a hash of vectors. */
+struct key key_embeddings_head(void);
+struct key key_embeddings(int place);
 struct key key_secret(void); /* string: what seals page tokens, shared by all API processes */
 struct key
 key_rate(struct str name); /* a token bucket (common/ratelimit.h); the name has at most 200 bytes */

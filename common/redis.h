@@ -143,4 +143,8 @@ void redis_pool_give(struct redis_pool *pool, struct redis *redis); /* NULL is f
 bool redis_check_server(struct redis *redis, char *out_warning, size_t warning_bytes,
 			struct err *err);
 
+/* Bytes that Redis uses, and its maxmemory (0 = no limit); both 0 where INFO is denied. */
+bool redis_memory(struct redis *redis, int64_t *out_used_bytes, int64_t *out_maxmemory_bytes,
+		  struct err *err);
+
 #endif

@@ -49,6 +49,8 @@ catalog_keys(void **state)
 	assert_string_equal(key_governor(STR("a:b"), GK_LEASES).text, "rag:{g:a:b}:leases");
 	assert_string_equal(key_governor(STR("a:b"), GK_WAKE).text, "rag:{g:a:b}:wake");
 	assert_string_equal(key_governors().text, "rag:governors");
+	assert_string_equal(key_embeddings_head().text, "rag:{embeddings}:head");
+	assert_string_equal(key_embeddings(7).text, "rag:{embeddings}:7");
 }
 
 /* The hash tag is the text between the first { and the first } after it: an id cannot change it. */
