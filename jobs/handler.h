@@ -21,16 +21,18 @@
 #include "common/metrics.h"
 #include "common/redis.h"
 #include "jobs/provider/provider.h"
+#include "jobs/step/embed.h"
 #include "jobs/step/prompt_template.h"
 #include "jobs/store/store.h"
 
 /* What a slot owns for its handlers; all borrowed by the handler. */
 struct job_env {
-	const struct config *config; /* shared, immutable */
-	struct store *store;	     /* shared, thread-safe */
-	struct redis *redis;	     /* the slot's own */
-	struct embedder *embedder;   /* the slot's own, as below */
-	struct reranker *reranker;   /* NULL = none */
+	const struct config *config;   /* shared, immutable */
+	struct store *store;	       /* shared, thread-safe */
+	struct redis *redis;	       /* the slot's own */
+	struct embedder *embedder;     /* the slot's own, as below */
+	struct embed_pool *embed_pool; /* shared, thread-safe */
+	struct reranker *reranker;     /* NULL = none */
 	struct generator *generator;
 	struct metric *step_seconds;			 /* label step; may be NULL */
 	struct metric *cache_total;			 /* labels cache, result; may be NULL */
@@ -90,5 +92,13 @@ job_handler job_handler_find(struct str type);
 bool job_check(const struct job_context *context, struct err *err);
 /* Begins a step: check, progress 0 of total, log field. */
 bool job_step(struct job_context *context, const char *stage, int64_t total, struct err *err);
+
+/*
+ * Vectors of texts by the slot's embedder and all that saves calls of it (jobs/step/embed.h); of chunks it reports progress as step
+ * "embed". usage: added to.
+ */
+bool job_embed(struct job_context *context, enum embed_task task, const struct str *texts,
+	       size_t count, float *out, struct provider_usage *usage,
+	       struct embed_stats *out_stats, struct err *err);
 
 #endif

@@ -15,6 +15,7 @@
  */
 #include "jobs/handler.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "common/base/clock.h"
@@ -25,6 +26,7 @@
 #include "jobs/step/chunk.h"
 #include "jobs/step/parse.h"
 
+#define WARN_SPLIT "CHUNKS_EMBEDDED_IN_PARTS"
 #define MAX_SWEPT_STARTS 32 /* more lost starts than this leave the rest to rag-cron cleanup */
 
 struct ingest {
@@ -37,6 +39,8 @@ struct ingest {
 	struct chunk *chunks;
 	size_t chunk_count;
 	float *vectors; /* chunk_count * dim */
+	struct provider_usage usage;
+	struct embed_stats embedded;
 };
 
 static void
@@ -125,35 +129,23 @@ static bool
 embed(struct ingest *ingest, struct err *err)
 {
 	struct job_context *context = ingest->context;
-	struct embedder *embedder = context->env->embedder;
-	const struct provider_call call = { .deadline_mono_ms = context->deadline_mono_ms,
-					    .cancel = context->cancel };
-	int64_t total = (int64_t)ingest->chunk_count, since_us = clock_mono_us();
+	size_t dim = context->env->embedder->dim;
+	int64_t since_us = clock_mono_us();
 	struct str *texts = arena_array(context->arena, ingest->chunk_count, sizeof(*texts));
 
-	ingest->vectors =
-		arena_array(context->arena, ingest->chunk_count, embedder->dim * sizeof(float));
+	ingest->vectors = arena_array(context->arena, ingest->chunk_count, dim * sizeof(float));
 	if (!texts || !ingest->vectors)
 		return err_set(err, ERR_TOO_LARGE, "embed: cannot hold the vectors of %zu chunks",
 			       ingest->chunk_count);
-	if (!job_step(context, "embed", total, err))
+	if (!job_step(context, "embed", (int64_t)ingest->chunk_count, err))
 		return err_wrap(err, "embed");
 	for (size_t i = 0; i < ingest->chunk_count; i++) {
 		if (!embedding_text(ingest, &ingest->chunks[i], &texts[i], err))
 			return err_wrap(err, "embed");
 	}
-	for (size_t at = 0, n = 0; at < ingest->chunk_count; at += n) {
-		n = ingest->chunk_count - at;
-		n = n < embedder->max_batch ? n : embedder->max_batch;
-		if (!job_check(context, err) ||
-		    !embedder->ops->embed(embedder, &call, EMBED_DOCUMENT, texts + at, n,
-					  ingest->vectors + at * embedder->dim, err))
-			return err_wrap(err, "embed chunks %zu to %zu of %zu", at + 1, at + n,
-					ingest->chunk_count);
-		if (at + n < ingest->chunk_count && context->progress &&
-		    !context->progress(context->user, "embed", (int64_t)(at + n), total, err))
-			return err_wrap(err, "embed");
-	}
+	if (!job_embed(context, EMBED_DOCUMENT, texts, ingest->chunk_count, ingest->vectors,
+		       &ingest->usage, &ingest->embedded, err))
+		return err_wrap(err, "embed");
 	observe(ingest, "embed", since_us);
 	return true;
 }
@@ -299,6 +291,21 @@ write_generation(struct ingest *ingest, enum catalog_commit_result *out_result, 
 }
 
 static void
+write_split_warning(const struct ingest *ingest, struct jw *result)
+{
+	char detail[160];
+
+	(void)snprintf(detail, sizeof(detail),
+		       "%zu of %zu chunks are longer than the embedder takes: each was embedded in "
+		       "parts, its vector is their mean",
+		       ingest->embedded.split, ingest->chunk_count);
+	jw_obj(result);
+	jw_kcstr(result, "code", WARN_SPLIT);
+	jw_kcstr(result, "detail", detail);
+	jw_end(result);
+}
+
+static void
 write_result(const struct ingest *ingest, bool unchanged, bool superseded, struct jw *result)
 {
 	const struct ingest_payload *payload = &ingest->payload;
@@ -312,6 +319,16 @@ write_result(const struct ingest *ingest, bool unchanged, bool superseded, struc
 	jw_kstr(result, "content_hash", payload->content_hash);
 	jw_kbool(result, "unchanged", unchanged);
 	jw_kbool(result, "superseded", superseded);
+	jw_kobj(result, "usage");
+	jw_kint(result, "chunks_embedded", (int64_t)ingest->embedded.embedded);
+	jw_kint(result, "chunks_cached", (int64_t)ingest->embedded.cached);
+	jw_kint(result, "embedding_requests", ingest->usage.requests);
+	jw_kint(result, "embedding_tokens", ingest->usage.embedding_tokens);
+	jw_end(result);
+	jw_karr(result, "warnings");
+	if (ingest->embedded.split > 0)
+		write_split_warning(ingest, result);
+	jw_end(result);
 }
 
 /*

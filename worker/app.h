@@ -15,6 +15,7 @@
 #include "common/metrics.h"
 #include "common/redis.h"
 #include "jobs/provider/provider.h"
+#include "jobs/step/embed.h"
 #include "jobs/step/prompt_template.h"
 #include "jobs/store/store.h"
 #include "worker/running.h"
@@ -43,6 +44,7 @@ struct worker_app {
 	struct redis_opts redis_opts;
 	struct store *store;		/* owned by main */
 	struct prompt_template *prompt; /* owned by main */
+	struct embed_pool *embed_pool;	/* owned by main */
 	struct worker_queue queues[WORKER_MAX_QUEUES];
 	size_t queue_count;
 	size_t slot_count;

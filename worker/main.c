@@ -536,13 +536,17 @@ run(struct worker_app *app, const sigset_t *signals, struct err *err)
 		.user = app,
 	};
 	struct monitor *monitor = NULL;
+	struct embed_pool_opts pool;
 	int code = EXIT_FAILURE;
 
 	if (!monitor_start(&opts, &monitor, err))
 		return err->code == ERR_CONFIG ? CONFIG_EXIT_CODE : EXIT_FAILURE;
 	log_info("health and metrics on %s (port %d)", opts.listen, monitor_port(monitor));
-	if (await_redis(app, signals, err) && store_open(config, &app->store, err)) {
+	if (await_redis(app, signals, err) && embed_pool_opts_of(config, &pool, err) &&
+	    store_open(config, &app->store, err)) {
+		app->embed_pool = embed_pool_new(&pool);
 		code = serve(app, signals, err);
+		embed_pool_free(app->embed_pool);
 		store_close(app->store);
 	} else if (err->code == ERR_CANCELLED) {
 		err_clear(err);

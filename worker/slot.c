@@ -159,6 +159,7 @@ open_env(struct slot_state *state, struct worker_app *app, struct err *err)
 
 	env->config = app->config;
 	env->store = app->store;
+	env->embed_pool = app->embed_pool;
 	env->step_seconds = app->m.step_seconds;
 	env->cache_total = app->m.cache_total;
 	env->provider_metrics = &app->m.provider;

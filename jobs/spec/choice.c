@@ -12,32 +12,34 @@
 #define OPENAI_MAX_BATCH 2048
 #define OPENAI_BATCH 128 /* OpenAI takes 2,048; few compatible servers do */
 
-/* Vectors of models that people use. ask: other lengths can be asked for. */
+/* Models that people use: length of their vectors, tokens of one text (what is longer some servers cut without a word, others refuse). ask:
+ * other lengths of vectors can be asked for. */
 static const struct known_model {
 	const char *name; /* up to a tag (":latest") */
 	size_t dim;
 	bool ask;
+	int64_t text_tokens;
 } known_models[] = {
-	{ "gemini-embedding-001", 768, true },
-	{ "gemini-embedding-2", 768, true },
-	{ "text-embedding-3-small", 1536, true },
-	{ "text-embedding-3-large", 3072, true },
-	{ "text-embedding-ada-002", 1536, false },
-	{ "embed-v4.0", 1536, true },
-	{ "embed-english-v3.0", 1024, false },
-	{ "embed-multilingual-v3.0", 1024, false },
-	{ "embed-english-light-v3.0", 384, false },
-	{ "embed-multilingual-light-v3.0", 384, false },
-	{ "nomic-embed-text", 768, false },
-	{ "mxbai-embed-large", 1024, false },
-	{ "all-minilm", 384, false },
-	{ "bge-m3", 1024, false },
-	{ "BAAI/bge-m3", 1024, false },
-	{ "BAAI/bge-small-en-v1.5", 384, false },
-	{ "BAAI/bge-base-en-v1.5", 768, false },
-	{ "BAAI/bge-large-en-v1.5", 1024, false },
-	{ "intfloat/e5-base-v2", 768, false },
-	{ "intfloat/multilingual-e5-large", 1024, false },
+	{ "gemini-embedding-001", 768, true, 2048 },
+	{ "gemini-embedding-2", 768, true, 8192 },
+	{ "text-embedding-3-small", 1536, true, 8192 },
+	{ "text-embedding-3-large", 3072, true, 8192 },
+	{ "text-embedding-ada-002", 1536, false, 8192 },
+	{ "embed-v4.0", 1536, true, 128000 },
+	{ "embed-english-v3.0", 1024, false, 512 },
+	{ "embed-multilingual-v3.0", 1024, false, 512 },
+	{ "embed-english-light-v3.0", 384, false, 512 },
+	{ "embed-multilingual-light-v3.0", 384, false, 512 },
+	{ "nomic-embed-text", 768, false, 2048 },
+	{ "mxbai-embed-large", 1024, false, 512 },
+	{ "all-minilm", 384, false, 256 },
+	{ "bge-m3", 1024, false, 8192 },
+	{ "BAAI/bge-m3", 1024, false, 8192 },
+	{ "BAAI/bge-small-en-v1.5", 384, false, 512 },
+	{ "BAAI/bge-base-en-v1.5", 768, false, 512 },
+	{ "BAAI/bge-large-en-v1.5", 1024, false, 512 },
+	{ "intfloat/e5-base-v2", 768, false, 512 },
+	{ "intfloat/multilingual-e5-large", 1024, false, 512 },
 };
 
 static const char *
@@ -153,6 +155,7 @@ choose_dim(const struct config *config, struct embedder_choice *out, struct err 
 			       "'%s' have %zu numbers",
 			       (long long)given, out->at.model, known->dim);
 	out->dim = given > 0 ? (size_t)given : known->dim;
+	out->text_tokens = known ? known->text_tokens : 0;
 	/* OpenAI's usual length is not asked for: a compatible server may not know the field */
 	out->asks_dim =
 		known && known->ask && (out->kind != EMBEDDER_OPENAI || out->dim != known->dim);

@@ -28,9 +28,10 @@ struct endpoint {
 struct embedder_choice {
 	enum config_embedder kind; /* never EMBEDDER_AUTO, and so below */
 	struct endpoint at;
-	size_t dim;	  /* numbers in a vector */
-	bool asks_dim;	  /* the model has vectors of several lengths: `dim` is asked for */
-	size_t max_batch; /* texts a call; 0 = the provider's own business (local) */
+	size_t dim;	     /* numbers in a vector */
+	bool asks_dim;	     /* the model has vectors of several lengths: `dim` is asked for */
+	size_t max_batch;    /* texts a call; 0 = the provider's own business (local) */
+	int64_t text_tokens; /* that the model takes of one text; 0 = not known, or no limit */
 	const char *query_prefix, *document_prefix; /* "" = none */
 };
 

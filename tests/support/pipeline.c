@@ -25,6 +25,7 @@ struct pipeline *
 pipeline_start(void)
 {
 	struct pipeline *pipeline = mem_alloc(sizeof(*pipeline));
+	struct embed_pool_opts pool;
 	struct err err = ERR_INIT;
 
 	pipeline->server = redis_server_start(NULL);
@@ -37,6 +38,8 @@ pipeline_start(void)
 	pipeline->env.redis = pipeline->redis;
 	must(store_open(&pipeline->config, &pipeline->env.store, &err), &err);
 	must(embedder_open(&pipeline->config, &pipeline->env.embedder, &err), &err);
+	must(embed_pool_opts_of(&pipeline->config, &pool, &err), &err);
+	pipeline->env.embed_pool = embed_pool_new(&pool);
 	must(reranker_open(&pipeline->config, &pipeline->env.reranker, &err), &err);
 	must(generator_open(&pipeline->config, &pipeline->env.generator, &err), &err);
 	must(prompt_template_load(&pipeline->config, &pipeline->prompt, &err), &err);
@@ -53,6 +56,7 @@ pipeline_stop(struct pipeline *pipeline)
 	char command[128];
 
 	embedder_close(pipeline->env.embedder);
+	embed_pool_free(pipeline->env.embed_pool);
 	reranker_close(pipeline->env.reranker);
 	generator_close(pipeline->env.generator);
 	prompt_template_free(pipeline->prompt);
