@@ -167,6 +167,18 @@ join_first(struct embed_pool *pool, struct waiter *waiter)
 		pool->last = waiter;
 }
 
+size_t
+embed_pool_line(struct embed_pool *pool)
+{
+	size_t count = 0;
+
+	pthread_mutex_lock(&pool->lock);
+	for (const struct waiter *at = pool->first; at; at = at->next)
+		count++;
+	pthread_mutex_unlock(&pool->lock);
+	return count;
+}
+
 /* ---- a flight ---- */
 
 static size_t

@@ -27,6 +27,9 @@ bool embed_pool_call(struct embed_pool *pool, struct embedder *embedder,
 		     const struct provider_call *call, const struct embed_load *load,
 		     struct err *err);
 
+/* Loads in line at this moment; for tests. */
+size_t embed_pool_line(struct embed_pool *pool);
+
 /* Whether Redis has room for vectors; asks it at most once a second. */
 bool embed_pool_has_room(struct embed_pool *pool, struct redis *redis);
 
