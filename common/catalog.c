@@ -182,6 +182,15 @@ run(struct redis *redis, struct redis_cmd *cmd, const struct redis_script *scrip
 }
 
 static bool
+mismatch(const char *what, struct str theirs, struct str ours, struct err *err)
+{
+	return err_set(err, ERR_EMBEDDER_MISMATCH,
+		       "cannot %s: the collection's vectors are of embedder '" STR_FMT
+		       "', these are of '" STR_FMT "'",
+		       what, STR_ARG(theirs), STR_ARG(ours));
+}
+
+static bool
 gone(struct err *err)
 {
 	return err_set(err, ERR_GONE, "the collection was deleted");
@@ -336,10 +345,7 @@ commit_reply(const struct catalog_commit *commit, const struct reply *reply,
 	if (!reply_str(reply_at(reply, 0), &status) || !reply_str(reply_at(reply, 1), &text))
 		return reply_bad("commit", err);
 	if (str_eq_c(status, "MISMATCH"))
-		return err_set(err, ERR_EMBEDDER_MISMATCH,
-			       "cannot commit: the collection's vectors are of embedder '" STR_FMT
-			       "', these are of '" STR_FMT "'",
-			       STR_ARG(text), STR_ARG(commit->fingerprint));
+		return mismatch("commit", text, commit->fingerprint, err);
 	if (str_eq_c(status, "SUPERSEDED")) {
 		*out_result = CATALOG_SUPERSEDED;
 		out_old_gen[0] = '\0';
@@ -420,12 +426,16 @@ catalog_touch(struct redis *redis, const struct catalog_touch *touch, bool *out_
 	redis_arg(&cmd, touch->job_id);
 	redis_arg_i64(&cmd, touch->seq);
 	redis_arg(&cmd, raw_hash_str(&version));
+	redis_arg(&cmd, touch->fingerprint);
 	if (!run(redis, &cmd, &script_touch, &reply, err))
 		return false;
 	if (!reply_str(reply, &status))
 		return reply_bad("touch", err);
 	if (str_eq_c(status, "GONE"))
 		return gone(err);
+	if (str_starts(status, "MISMATCH "))
+		return mismatch("ingest", str_sub(status, strlen("MISMATCH "), status.len),
+				touch->fingerprint, err);
 	*out_unchanged = str_eq_c(status, "UNCHANGED");
 	return *out_unchanged || str_eq_c(status, "CHANGED") || reply_bad("touch", err);
 }

@@ -140,7 +140,9 @@ struct catalog_touch {
 	struct str uid, document_id, job_id;
 	int64_t seq;
 	struct str version_hash;
+	struct str fingerprint; /* of the embedder that would do the work; "" = not compared */
 };
+/* ERR_EMBEDDER_MISMATCH: there is work, and commit would refuse it. ERR_GONE. */
 bool catalog_touch(struct redis *redis, const struct catalog_touch *touch, bool *out_unchanged,
 		   struct err *err);
 

@@ -11,7 +11,7 @@
  *     is repeated, and commit is idempotent.
  *  3. Before commit a cancel wins, after it success does: the sweep never fails the job.
  *  4. The same content under the same pipeline costs one script call (touch), and still takes part in the order of
- *     versions.
+ *     versions. The same call refuses a collection of another embedder, before anything is paid for.
  */
 #include "jobs/handler.h"
 
@@ -349,6 +349,7 @@ touch(struct ingest *ingest, bool *out_done, bool *out_unchanged, struct err *er
 		.job_id = str_of(context->job->id),
 		.seq = payload->seq,
 		.version_hash = str_of(ingest->version_hash),
+		.fingerprint = str_of(ingest->fingerprint),
 	};
 
 	if (!job_check(context, err) || !catalog_touch(context->env->redis, &touch, out_done, err))

@@ -10,7 +10,9 @@
 
 #include <cmocka.h>
 
+#include "common/sha256.h"
 #include "tests/support/catalog_fixture.h"
+#include "tests/support/must.h"
 
 enum doc_state { NONE, VISIBLE, TOMBSTONE, DELETED, STATE_COUNT };
 enum order { OLDER, SAME, NEWER, ORDER_COUNT };
@@ -278,6 +280,33 @@ test_delete(void **state)
 	}
 }
 
+/* An embedder that is not the collection's: what is there already is there, but there is no work to be done. A collection without
+ * vectors is anybody's. Nothing is written. */
+static void
+touch_mismatch_row(struct catalog_fixture *f, enum doc_state state, enum order seq)
+{
+	struct scene scene = make_scene(f, state);
+	char before[41], after[41], hash[65];
+	struct err err = ERR_INIT;
+	bool unchanged = true;
+
+	sha256_hex(STR("x"), hash);
+	const struct catalog_touch touch = { fixture_uid(f), STR("d"),	   str_of(order_names[seq]),
+					     scene.seq[seq], str_of(hash), STR("another") };
+	fixture_digest(f, before);
+	if (state == VISIBLE) {
+		assert_false(catalog_touch(f->redis, &touch, &unchanged, &err));
+		assert_int_equal(err.code, ERR_EMBEDDER_MISMATCH);
+		assert_non_null(strstr(err.msg, "'fp'"));
+		assert_non_null(strstr(err.msg, "'another'"));
+	} else {
+		MUST(catalog_touch(f->redis, &touch, &unchanged, e));
+		assert_false(unchanged);
+	}
+	fixture_digest(f, after);
+	assert_string_equal(before, after);
+}
+
 static void
 touch_row(struct catalog_fixture *f, enum doc_state state, enum order seq, bool same_content)
 {
@@ -293,8 +322,8 @@ touch_row(struct catalog_fixture *f, enum doc_state state, enum order seq, bool 
 	if (state == DELETED) {
 		(void)memset(hash, 'a', 64);
 		hash[64] = '\0';
-		const struct catalog_touch touch = { fixture_uid(f), STR("d"), STR("newer"),
-						     scene.seq[NEWER], str_of(hash) };
+		const struct catalog_touch touch = { fixture_uid(f),   STR("d"),     STR("newer"),
+						     scene.seq[NEWER], str_of(hash), STR("fp") };
 
 		assert_false(catalog_touch(f->redis, &touch, &unchanged, &err));
 		assert_int_equal(err.code, ERR_GONE);
@@ -326,6 +355,8 @@ test_touch(void **state)
 {
 	for (int s = 0; s < STATE_COUNT; s++) {
 		for (int q = 0; q < ORDER_COUNT; q++) {
+			if (s != DELETED)
+				touch_mismatch_row(*state, (enum doc_state)s, (enum order)q);
 			touch_row(*state, (enum doc_state)s, (enum order)q, true);
 			touch_row(*state, (enum doc_state)s, (enum order)q, false);
 		}
@@ -346,8 +377,8 @@ test_touch_full(void **state)
 	assert_true(catalog_document(f->redis, fixture_uid(f), STR("d"), &arena, &doc, &err));
 	fixture_digest(f, before);
 	fixture_full(f, true);
-	const struct catalog_touch touch = { fixture_uid(f), STR("d"), STR("newer"),
-					     scene.seq[NEWER], doc.version_hash };
+	const struct catalog_touch touch = { fixture_uid(f),   STR("d"),	 STR("newer"),
+					     scene.seq[NEWER], doc.version_hash, STR("fp") };
 
 	assert_false(catalog_touch(f->redis, &touch, &unchanged, &err));
 	assert_int_equal(err.code, ERR_REDIS_FULL);

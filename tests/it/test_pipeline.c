@@ -558,6 +558,18 @@ test_no_fallback_for_a_cancel(void **state)
 	pipeline->env.generator = real;
 }
 
+/* It is refused before a step that costs anything. */
+static bool
+no_step_is_made(void *user, const char *stage, int64_t done, int64_t total, struct err *err)
+{
+	(void)user;
+	(void)done;
+	(void)total;
+	(void)err;
+	fail_msg("step %s", stage);
+	return true;
+}
+
 static void
 test_other_embedder_is_a_mismatch(void **state)
 {
@@ -581,7 +593,9 @@ test_other_embedder_is_a_mismatch(void **state)
 	assert_true(catalog_commit(pipeline->redis, &foreign, &result, old_gen, &err));
 	assert_false(pipeline_query(pipeline, "{\"query\":\"heron\"}", &err));
 	assert_int_equal(err.code, ERR_EMBEDDER_MISMATCH);
+	pipeline->progress = no_step_is_made;
 	assert_false(pipeline_ingest(pipeline, "j1", 1, "doc", HERON, &err));
+	pipeline->progress = NULL;
 	assert_int_equal(err.code, ERR_EMBEDDER_MISMATCH);
 	assert_int_equal(pipeline_chunks(pipeline, "doc", 2, 1), 0);
 	/* words alone need no vectors */

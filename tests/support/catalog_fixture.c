@@ -125,7 +125,7 @@ fixture_touch(struct catalog_fixture *f, const char *doc, const char *job, int64
 
 	sha256_hex(str_of(version), hash);
 	const struct catalog_touch touch = { fixture_uid(f), str_of(doc), str_of(job), seq,
-					     str_of(hash) };
+					     str_of(hash),   STR("fp") };
 
 	MUST(catalog_touch(f->redis, &touch, &unchanged, e));
 	return unchanged;
