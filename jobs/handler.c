@@ -32,11 +32,6 @@ job_settled(const struct job_env *env, const struct job *job, struct str payload
 	}
 }
 
-struct embed_progress {
-	struct job_context *context;
-	int64_t total;
-};
-
 bool
 job_check(const struct job_context *context, struct err *err)
 {
@@ -59,37 +54,28 @@ job_step(struct job_context *context, const char *stage, int64_t total, struct e
 }
 
 static bool
-report_embedded(void *user, size_t done, struct err *err)
+report_embedded(void *user, size_t done, size_t total, struct err *err)
 {
-	const struct embed_progress *progress = user;
-	struct job_context *context = progress->context;
+	struct job_context *context = user;
 
 	return !context->progress ||
-	       context->progress(context->user, "embed", (int64_t)done, progress->total, err);
+	       context->progress(context->user, "embed", (int64_t)done, (int64_t)total, err);
 }
 
-bool
-job_embed(struct job_context *context, enum embed_task task, const struct str *texts, size_t count,
-	  float *out, struct provider_usage *usage, struct embed_stats *out_stats, struct err *err)
+struct embed_request
+job_embed_request(struct job_context *context, const struct provider_call *call,
+		  enum embed_task task)
 {
 	const struct job_env *env = context->env;
-	struct embed_progress progress = { context, (int64_t)count };
-	const struct embed_request request = {
+
+	return (struct embed_request){
 		.pool = env->embed_pool,
 		.embedder = env->embedder,
-		.call = { .deadline_mono_ms = context->deadline_mono_ms,
-			  .cancel = context->cancel,
-			  .redis = env->redis,
-			  .usage = usage,
-			  .metrics = env->provider_metrics },
+		.call = *call,
 		.task = task,
 		.realm = str_of(context->job->tenant),
-		.texts = texts,
-		.count = count,
 		.cache_total = env->cache_total,
 		.progress = task == EMBED_DOCUMENT ? report_embedded : NULL,
-		.user = &progress,
+		.user = context,
 	};
-
-	return embed_texts(&request, context->arena, out, out_stats, err);
 }

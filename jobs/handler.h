@@ -94,11 +94,10 @@ bool job_check(const struct job_context *context, struct err *err);
 bool job_step(struct job_context *context, const char *stage, int64_t total, struct err *err);
 
 /*
- * Vectors of texts by the slot's embedder and all that saves calls of it (jobs/step/embed.h); of chunks it reports progress as step
- * "embed". usage: added to.
+ * A request for vectors (jobs/step/embed.h) of this job, by its slot's embedder and all that saves calls of it; the caller adds texts and
+ * count. call: deadline, limits, and whose usage is counted. Of documents it reports progress as step "embed".
  */
-bool job_embed(struct job_context *context, enum embed_task task, const struct str *texts,
-	       size_t count, float *out, struct provider_usage *usage,
-	       struct embed_stats *out_stats, struct err *err);
+struct embed_request job_embed_request(struct job_context *context,
+				       const struct provider_call *call, enum embed_task task);
 
 #endif

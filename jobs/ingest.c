@@ -129,6 +129,12 @@ static bool
 embed(struct ingest *ingest, struct err *err)
 {
 	struct job_context *context = ingest->context;
+	const struct provider_call call = { .deadline_mono_ms = context->deadline_mono_ms,
+					    .cancel = context->cancel,
+					    .redis = context->env->redis,
+					    .usage = &ingest->usage,
+					    .metrics = context->env->provider_metrics };
+	struct embed_request request = job_embed_request(context, &call, EMBED_DOCUMENT);
 	size_t dim = context->env->embedder->dim;
 	int64_t since_us = clock_mono_us();
 	struct str *texts = arena_array(context->arena, ingest->chunk_count, sizeof(*texts));
@@ -143,8 +149,9 @@ embed(struct ingest *ingest, struct err *err)
 		if (!embedding_text(ingest, &ingest->chunks[i], &texts[i], err))
 			return err_wrap(err, "embed");
 	}
-	if (!job_embed(context, EMBED_DOCUMENT, texts, ingest->chunk_count, ingest->vectors,
-		       &ingest->usage, &ingest->embedded, err))
+	request.texts = texts;
+	request.count = ingest->chunk_count;
+	if (!embed_texts(&request, context->arena, ingest->vectors, &ingest->embedded, err))
 		return err_wrap(err, "embed");
 	observe(ingest, "embed", since_us);
 	return true;

@@ -124,13 +124,15 @@ can_do_without_vector(const struct query *query)
 static bool
 call_embedder(struct query *query, struct err *err)
 {
-	struct embedder *embedder = query->context->env->embedder;
 	const struct provider_call call = can_do_without_vector(query)
 						  ? query_call_within(query, EMBED_TIME)
 						  : query_call(query);
+	struct embed_request request = job_embed_request(query->context, &call, EMBED_QUERY);
+	struct embed_stats stats;
 
-	return embedder->ops->embed(embedder, &call, EMBED_QUERY, &query->search, 1, query->vector,
-				    err);
+	request.texts = &query->search;
+	request.count = 1;
+	return embed_texts(&request, query->context->arena, query->vector, &stats, err);
 }
 
 static bool

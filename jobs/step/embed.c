@@ -69,7 +69,7 @@ static bool
 progress(const struct embed_request *request, size_t done, struct err *err)
 {
 	return done == request->count || !request->progress ||
-	       request->progress(request->user, done, err);
+	       request->progress(request->user, done, request->count, err);
 }
 
 /* ---- an embedder of this process ---- */
@@ -281,8 +281,7 @@ call_embedder(struct work *work, const struct embed_load *load, size_t batch, st
 	if (request->task == EMBED_DOCUMENT && load->count <= batch / 2 && load->tokens <= most / 2)
 		return embed_pool_call(request->pool, request->embedder, &request->call, load, err);
 	return embed_call(request->embedder, &request->call, request->task,
-			  embed_pool_limits(request->pool), load->texts, load->count, load->out,
-			  load->split, err);
+			  embed_pool_limits(request->pool), load, err);
 }
 
 /* Takes the vectors of n pieces; fresh: the texts that are complete now. */

@@ -51,8 +51,8 @@ struct embed_request {
 	const struct str *texts;
 	size_t count;
 	struct metric *cache_total; /* labels cache, result; may be NULL */
-	/* After each call but the last: so many texts are done. false ends it with *err. May be NULL. */
-	bool (*progress)(void *user, size_t done, struct err *err);
+	/* After each call but the last: so many of the texts are done. false ends it with *err. May be NULL. */
+	bool (*progress)(void *user, size_t done, size_t total, struct err *err);
 	void *user;
 };
 

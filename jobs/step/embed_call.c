@@ -160,19 +160,23 @@ embed_range(struct caller *caller, const struct str *texts, size_t count, float 
 	if (!embed_halves(caller, texts, count, out, split, err))
 		return false;
 	/* Both halves were taken at once: it was their number. Else one text was too long, or a half has learnt it already. */
-	if (caller->refusals == refusals)
-		learn_batch(caller->limits, (count + 1) / 2);
+	if (caller->refusals == refusals) {
+		size_t half = (count + 1) / 2,
+		       taken = embed_batch(caller->embedder, caller->limits);
+
+		learn_batch(caller->limits, half < taken ? half : taken);
+	}
 	return true;
 }
 
 bool
 embed_call(struct embedder *embedder, const struct provider_call *call, enum embed_task task,
-	   struct embed_limits *limits, const struct str *texts, size_t count, float *out,
-	   bool *split, struct err *err)
+	   struct embed_limits *limits, const struct embed_load *load, struct err *err)
 {
 	struct caller caller = {
 		.embedder = embedder, .call = call, .task = task, .limits = limits
 	};
 
-	return count == 0 || embed_range(&caller, texts, count, out, split, err);
+	return load->count == 0 ||
+	       embed_range(&caller, load->texts, load->count, load->out, load->split, err);
 }

@@ -30,13 +30,19 @@ struct embed_limits {
 /* The most texts that may go in one call of this embedder. */
 size_t embed_batch(const struct embedder *embedder, struct embed_limits *limits);
 
+struct embed_load {
+	const struct str *texts;
+	size_t count;
+	int64_t tokens; /* of all texts, estimated */
+	float *out;	/* count vectors */
+	bool *split;	/* count of them: true for a text that was embedded in parts */
+};
+
 /*
- * out: count vectors. split[i] becomes true for a text that was embedded in parts. ERR_PROVIDER_REJECTED for a text that is refused
- * however short its parts are; else the embedder's errors, never ERR_TOO_LARGE.
+ * ERR_PROVIDER_REJECTED for a text that is refused however short its parts are; else the embedder's errors, never ERR_TOO_LARGE.
  */
 bool embed_call(struct embedder *embedder, const struct provider_call *call, enum embed_task task,
-		struct embed_limits *limits, const struct str *texts, size_t count, float *out,
-		bool *split, struct err *err);
+		struct embed_limits *limits, const struct embed_load *load, struct err *err);
 
 /* Where a text is cut that is to be cut about `at`: after white space near before it if there is any, else between two characters. Not 0
  * and not the end for a text of two characters or more. Pure. */

@@ -53,10 +53,10 @@ struct flight {
 	size_t firsts[MAX_ABOARD];	   /* its first text */
 	size_t seats, count;
 	int64_t tokens;
-	struct str *texts; /* owned, with their bytes */
-	char *bytes;
-	float *out;
-	bool *split;
+	/* owned */
+	struct str *texts;
+	char *bytes;		/* of the texts */
+	struct embed_load load; /* of all: texts, out and split */
 };
 
 struct embed_pool {
@@ -229,8 +229,11 @@ pack(struct flight *flight, size_t dim)
 		bytes += bytes_of(flight->aboard[i]->load);
 	flight->bytes = mem_alloc(bytes + 1);
 	flight->texts = mem_array(flight->count, sizeof(*flight->texts));
-	flight->out = mem_array(flight->count, dim * sizeof(float));
-	flight->split = mem_array(flight->count, sizeof(bool));
+	flight->load.texts = flight->texts;
+	flight->load.count = flight->count;
+	flight->load.tokens = flight->tokens;
+	flight->load.out = mem_array(flight->count, dim * sizeof(float));
+	flight->load.split = mem_array(flight->count, sizeof(bool));
 	for (size_t i = 0; i < flight->seats; i++) {
 		const struct embed_load *load = flight->aboard[i]->load;
 
@@ -247,8 +250,8 @@ unpack(struct flight *flight)
 {
 	mem_free(flight->bytes);
 	mem_free(flight->texts);
-	mem_free(flight->out);
-	mem_free(flight->split);
+	mem_free(flight->load.out);
+	mem_free(flight->load.split);
 }
 
 static void
@@ -257,8 +260,8 @@ deliver(const struct flight *flight, size_t dim, struct waiter *waiter)
 	const struct embed_load *load = waiter->load;
 	size_t first = flight->firsts[waiter->seat];
 
-	memcpy(load->out, flight->out + first * dim, load->count * dim * sizeof(float));
-	memcpy(load->split, flight->split + first, load->count * sizeof(bool));
+	memcpy(load->out, flight->load.out + first * dim, load->count * dim * sizeof(float));
+	memcpy(load->split, flight->load.split + first, load->count * sizeof(bool));
 }
 
 /* Its part of the tokens by its own estimate; the request itself is the leader's. */
@@ -330,12 +333,8 @@ fly(struct embed_pool *pool, struct embedder *embedder, const struct provider_ca
 	pthread_cond_broadcast(&pool->changed);
 	pthread_mutex_unlock(&pool->lock);
 	own.usage = &used;
-	if (flight->seats > 1)
-		(void)embed_call(embedder, &own, EMBED_DOCUMENT, &pool->limits, flight->texts,
-				 flight->count, flight->out, flight->split, &failure);
-	else
-		(void)embed_call(embedder, &own, EMBED_DOCUMENT, &pool->limits, load->texts,
-				 load->count, load->out, load->split, &failure);
+	(void)embed_call(embedder, &own, EMBED_DOCUMENT, &pool->limits,
+			 flight->seats > 1 ? &flight->load : load, &failure);
 	pthread_mutex_lock(&pool->lock);
 	land(pool, flight, embedder->dim, &used, &failure);
 	unpack(flight);
@@ -393,8 +392,7 @@ embed_pool_call(struct embed_pool *pool, struct embedder *embedder,
 		call->usage->embedding_tokens += waiter.usage.embedding_tokens;
 	}
 	if (waiter.state == ALONE)
-		return embed_call(embedder, call, EMBED_DOCUMENT, &pool->limits, load->texts,
-				  load->count, load->out, load->split, err);
+		return embed_call(embedder, call, EMBED_DOCUMENT, &pool->limits, load, err);
 	if (waiter.err.code == ERR_NONE)
 		return true;
 	*err = waiter.err;

@@ -8,14 +8,6 @@
 #include "jobs/step/embed.h"
 #include "jobs/step/embed_call.h"
 
-struct embed_load {
-	const struct str *texts;
-	size_t count;
-	int64_t tokens; /* of all texts, estimated */
-	float *out;	/* count vectors */
-	bool *split;	/* see embed_call */
-};
-
 const struct embed_pool_opts *embed_pool_opts(const struct embed_pool *pool);
 struct embed_limits *embed_pool_limits(struct embed_pool *pool);
 

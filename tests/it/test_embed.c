@@ -334,10 +334,11 @@ struct told_progress {
 };
 
 static bool
-on_progress(void *user, size_t done, struct err *err)
+on_progress(void *user, size_t done, size_t total, struct err *err)
 {
 	struct told_progress *progress = user;
 
+	assert_int_equal(total, 35);
 	assert_true(done >= progress->last);
 	progress->last = done;
 	return ++progress->calls != progress->stop_at || err_set(err, ERR_STALE, "another won");

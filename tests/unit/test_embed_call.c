@@ -55,8 +55,11 @@ end(void **state)
 static bool
 embed(size_t count, struct err *err)
 {
-	return embed_call(&told.embedder, &call, EMBED_DOCUMENT, &limits, texts, count, out, split,
-			  err);
+	const struct embed_load load = {
+		.texts = texts, .count = count, .out = out, .split = split
+	};
+
+	return embed_call(&told.embedder, &call, EMBED_DOCUMENT, &limits, &load, err);
 }
 
 /* Each vector stands at its text's place, whatever the calls were. */
@@ -204,11 +207,13 @@ test_stops_when_told(void **state)
 {
 	const atomic_bool cancelled = true;
 	const struct provider_call cancel = { .cancel = &cancelled };
+	const struct embed_load load = {
+		.texts = texts, .count = MANY, .out = out, .split = split
+	};
 	struct err err = ERR_INIT;
 
 	(void)state;
-	assert_false(embed_call(&told.embedder, &cancel, EMBED_DOCUMENT, &limits, texts, MANY, out,
-				split, &err));
+	assert_false(embed_call(&told.embedder, &cancel, EMBED_DOCUMENT, &limits, &load, &err));
 	assert_int_equal(err.code, ERR_CANCELLED);
 	assert_int_equal(atomic_load(&told.calls), 0);
 }
