@@ -74,8 +74,8 @@ get_some(const struct embedding_cache *cache, const struct embedding_key *keys, 
 		reply = NULL;
 	}
 	for (size_t i = 0; i < count; i++) {
-		out_found[i] = reply && take_vector(reply_at(reply, i), cache->dim,
-						    out + i * cache->dim);
+		out_found[i] =
+			reply && take_vector(reply_at(reply, i), cache->dim, out + i * cache->dim);
 		found += out_found[i];
 	}
 	return found;

@@ -23,8 +23,9 @@
 #include "common/redis.h"
 #include "common/sha256.h"
 
-#define EMBEDDING_CACHE_GENERATIONS 8 /* another number is another cache: the one before ages away */
-#define EMBEDDING_CACHE_MANY 100      /* entries in one call */
+#define EMBEDDING_CACHE_GENERATIONS                                                                \
+	8			 /* another number is another cache: the one before ages away */
+#define EMBEDDING_CACHE_MANY 100 /* entries in one call */
 
 /* Of max_bytes of Redis, beside the queue's headroom: short of the first the cache gives back, short of the second it takes no more. */
 #define EMBEDDING_CACHE_DROP_PERCENT 5

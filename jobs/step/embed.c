@@ -72,6 +72,14 @@ progress(const struct embed_request *request, size_t done, struct err *err)
 	       request->progress(request->user, done, request->count, err);
 }
 
+/* Says how far it came, where there is more than one text. */
+static bool
+failed(const struct embed_request *request, size_t at, struct err *err)
+{
+	return request->count > 1 ? err_wrap(err, "text %zu of %zu", at + 1, request->count)
+				  : false;
+}
+
 /* ---- an embedder of this process ---- */
 
 static bool
@@ -86,8 +94,7 @@ embed_directly(const struct embed_request *request, float *out, struct embed_sta
 		if (!local_call_check(&request->call, err) ||
 		    !embedder->ops->embed(embedder, &request->call, request->task,
 					  request->texts + at, n, out + at * embedder->dim, err))
-			return err_wrap(err, "texts %zu to %zu of %zu", at + 1, at + n,
-					request->count);
+			return failed(request, at, err);
 		stats->embedded += n;
 		if (!progress(request, at + n, err))
 			return false;
@@ -356,7 +363,7 @@ embed_pieces(struct work *work, struct err *err)
 			texts[k] = work->pieces[at + k].text;
 		if (!local_call_check(&request->call, err) ||
 		    !call_embedder(work, &load, batch, err))
-			return err_wrap(err, "text %zu of %zu", from + 1, request->count);
+			return failed(request, from, err);
 		take_vectors(work, at, n, &load, fresh);
 		keep(work, fresh, from, work->pieces[at + n - 1].owner + 1, skip);
 		memset(fresh + from, 0, request->count - from);

@@ -108,7 +108,6 @@ embed_in_parts(struct caller *caller, struct str text, float *out, struct err *e
 		return err_set(err, ERR_PROVIDER_REJECTED,
 			       "the embedder takes no text of %zu bytes: it is too long for it",
 			       text.len);
-	learn_length(caller->limits, tokens_estimate(text));
 	vectors = mem_array(2, dim * sizeof(float));
 	ok = embed_range(caller, parts, 2, vectors, split, err);
 	if (ok) {
@@ -132,16 +131,34 @@ embed_halves(struct caller *caller, const struct str *texts, size_t count, float
 			   split + half, err);
 }
 
+/* By what this very call has found out; what was known before, the texts were cut to. */
+static bool
+has_long_text(const struct caller *caller, const struct str *texts, size_t count)
+{
+	int64_t most = atomic_load(&caller->limits->text_tokens);
+
+	for (size_t i = 0; caller->refusals > 0 && most > 0 && i < count; i++)
+		if (tokens_estimate(texts[i]) > most)
+			return true;
+	return false;
+}
+
 static bool
 embed_range(struct caller *caller, const struct str *texts, size_t count, float *out, bool *split,
 	    struct err *err)
 {
 	struct err failure = ERR_INIT;
 	size_t refusals;
+	bool is_long;
 
 	if (!local_call_check(caller->call, err))
 		return false;
-	if (count > embed_batch(caller->embedder, caller->limits))
+	is_long = has_long_text(caller, texts, count);
+	if (is_long && count == 1) {
+		split[0] = true;
+		return embed_in_parts(caller, texts[0], out, err);
+	}
+	if (is_long || count > embed_batch(caller->embedder, caller->limits))
 		return embed_halves(caller, texts, count, out, split, err);
 	if (caller->embedder->ops->embed(caller->embedder, caller->call, caller->task, texts, count,
 					 out, &failure)) {
@@ -155,6 +172,7 @@ embed_range(struct caller *caller, const struct str *texts, size_t count, float 
 	refusals = ++caller->refusals;
 	if (count == 1) {
 		split[0] = true;
+		learn_length(caller->limits, tokens_estimate(texts[0]));
 		return embed_in_parts(caller, texts[0], out, err);
 	}
 	if (!embed_halves(caller, texts, count, out, split, err))

@@ -696,6 +696,17 @@ static void
 test_embedder_mismatch(void **state)
 {
 	(void)state;
+	static const struct {
+		const char *path, *type;
+	} others[] = {
+		{ V1 "/collections/other-vectors/documents", "Content-Type: text/plain" },
+		{ V1 "/collections/other-vectors/documents?raw=true",
+		  "Content-Type: application/json" },
+		{ V1 "/collections/other-vectors/documents:import",
+		  "Content-Type: application/x-ndjson" },
+	};
+	static const char *const modes[] = { "{\"query\":\"x\"}",
+					     "{\"query\":\"x\",\"mode\":\"dense\"}" };
 	struct answer answer = { 0 };
 	struct key meta;
 
@@ -706,9 +717,18 @@ test_embedder_mismatch(void **state)
 	ask(api, &answer, "POST", V1 "/collections/other-vectors/documents", "{\"text\":\"x\"}");
 	check_problem(&answer, 409, "EMBEDDER_MISMATCH", "");
 	answer_release(&answer);
-	ask(api, &answer, "POST", V1 "/collections/other-vectors/query", "{\"query\":\"x\"}");
-	check_problem(&answer, 409, "EMBEDDER_MISMATCH", "");
-	answer_release(&answer);
+	for (size_t i = 0; i < ARRAY_SIZE(modes); i++) {
+		ask(api, &answer, "POST", V1 "/collections/other-vectors/query", modes[i]);
+		check_problem(&answer, 409, "EMBEDDER_MISMATCH", "");
+		answer_release(&answer);
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(others); i++) {
+		ask_with(api->port, "POST", others[i].path,
+			 (const char *const[]){ others[i].type, NULL }, STR("{\"text\":\"x\"}\n"),
+			 &answer);
+		check_problem(&answer, 409, "EMBEDDER_MISMATCH", "");
+		answer_release(&answer);
+	}
 }
 
 /* ---- queries ---- */

@@ -299,7 +299,8 @@ static void
 test_time_to_live(void **state)
 {
 	(void)state;
-	const struct embedding_cache cache = cache_of(PLENTY, HOUR_MS), brief = cache_of(PLENTY, 80);
+	const struct embedding_cache cache = cache_of(PLENTY, HOUR_MS),
+				     brief = cache_of(PLENTY, 80);
 	int64_t left_ms;
 
 	put_one(&cache, 1);
@@ -362,7 +363,8 @@ test_drop(void **state)
 	next_second();
 	MUST(embedding_cache_drop(redis, &dropped, e));
 	assert_true(dropped);
-	MUST(embedding_cache_drop(redis, &dropped, e)); /* within the same second, or nothing left */
+	MUST(embedding_cache_drop(redis, &dropped,
+				  e)); /* within the same second, or nothing left */
 	assert_false(dropped);
 	assert_int_equal(entries(), 0);
 	put_one(&cache, 29);

@@ -135,6 +135,27 @@ test_long_text_is_no_batch_limit(void **state)
 	mem_free(large);
 }
 
+/* All of them too long, for a server nobody knows: the first one's refusals are all there are. */
+static void
+test_many_long_texts(void **state)
+{
+	char *large = mem_alloc(6001);
+
+	(void)state;
+	for (int i = 0; i < 6000; i++)
+		large[i] = (char)(i % 6 == 5 ? ' ' : 'a' + i % 26);
+	for (int i = 0; i < MANY; i++)
+		texts[i] = str_make(large + i, 4000);
+	told.takes_bytes = 2100;
+	MUST(embed(MANY, e));
+	for (int i = 0; i < MANY; i++)
+		assert_true(split[i]);
+	assert_int_equal(atomic_load(&told.texts), 2 * MANY);
+	assert_true(atomic_load(&told.refused) <= 8); /* log2(100) and itself */
+	assert_int_equal(atomic_load(&limits.batch), 0);
+	mem_free(large);
+}
+
 /* The mean of the parts by their length, of unit length. */
 static void
 test_vector_of_parts_is_their_mean(void **state)
@@ -258,6 +279,7 @@ main(void)
 		EMBED_TEST(test_one_call_when_nothing_is_refused),
 		EMBED_TEST(test_batch_is_halved_and_remembered),
 		EMBED_TEST(test_long_text_is_no_batch_limit),
+		EMBED_TEST(test_many_long_texts),
 		EMBED_TEST(test_vector_of_parts_is_their_mean),
 		EMBED_TEST(test_refuses_everything),
 		EMBED_TEST(test_other_failures_pass),
