@@ -179,3 +179,12 @@ sse_decoder_feed(struct sse_decoder *decoder, struct str bytes,
 	}
 	return true;
 }
+
+bool
+sse_decoder_end(struct sse_decoder *decoder, bool (*fn)(void *user, const struct sse_event *event),
+		void *user)
+{
+	bool go_on = decoder->line.len == 0 || take_line(decoder, fn, user);
+
+	return go_on && buf_ok(&decoder->data) && dispatch(decoder, fn, user);
+}

@@ -59,4 +59,11 @@ bool sse_decoder_feed(struct sse_decoder *decoder, struct str bytes,
 		      bool (*fn)(void *user, const struct sse_event *event), void *user,
 		      struct err *err);
 
+/*
+ * The connection has ended. By the standard what is left is dropped (do nothing but restart or release); servers of models whose
+ * events are whole lines sometimes leave out the last line break, so this takes what is left as if it were there.
+ */
+bool sse_decoder_end(struct sse_decoder *decoder,
+		     bool (*fn)(void *user, const struct sse_event *event), void *user);
+
 #endif

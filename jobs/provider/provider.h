@@ -63,6 +63,7 @@ enum embed_task { EMBED_DOCUMENT, EMBED_QUERY };
 struct embedder;
 struct embedder_ops {
 	const char *name;
+	bool is_remote; /* a server decides: what needs its good will is not promised */
 	bool (*open)(const struct config *config, struct embedder **out, struct err *err);
 	void (*close)(struct embedder *embedder);
 	/* out: count * dim floats, each vector of unit length (all zero for text without a single term). */
@@ -89,6 +90,7 @@ struct passage {
 struct reranker;
 struct reranker_ops {
 	const char *name;
+	bool is_remote; /* a server decides: what needs its good will is not promised */
 	bool (*open)(const struct config *config, struct reranker **out, struct err *err);
 	void (*close)(struct reranker *reranker);
 	/* out_scores: count of them, 0..1, greater is better */
@@ -139,6 +141,7 @@ struct prompt;
 struct generator;
 struct generator_ops {
 	const char *name;
+	bool is_remote; /* a server decides: what needs its good will is not promised */
 	bool (*open)(const struct config *config, struct generator **out, struct err *err);
 	void (*close)(struct generator *generator);
 	bool (*generate)(struct generator *generator, const struct provider_call *call,

@@ -24,7 +24,6 @@
 #define FIRST_PAUSE_MS 500 /* doubled for each attempt, full jitter */
 #define SLICE_MS 50	   /* a wait looks at cancel this often */
 #define ERROR_BODY_MAX ((size_t)64 * 1024)
-#define BYTES_A_TOKEN 3
 
 struct remote {
 	struct remote_opts opts;
@@ -89,12 +88,6 @@ const struct fault *
 remote_fault(const struct remote *remote)
 {
 	return &remote->fault;
-}
-
-int64_t
-remote_estimate_tokens(struct str text)
-{
-	return ((int64_t)text.len + BYTES_A_TOKEN - 1) / BYTES_A_TOKEN;
 }
 
 /* ---- waiting ---- */
@@ -260,7 +253,10 @@ exchange(struct remote *remote, struct remote_used *used, struct err *err)
 		fault_of_reply(&remote->reply, body, remote->at.key, &remote->fault);
 		return fault_to_err(&remote->fault, remote->at.provider, err);
 	}
-	return request->read(request->user, body, used, err);
+	if (request->read(request->user, body, used, err))
+		return true;
+	return err->code == ERR_PROVIDER_REPLY ? err_wrap(err, "provider '%s'", remote->at.provider)
+					       : false;
 }
 
 /* ---- counting ---- */

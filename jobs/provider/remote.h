@@ -88,7 +88,4 @@ const struct fault *remote_fault(const struct remote *remote);
  * first call of a run is the time to the first token in the metrics. */
 void remote_told(struct remote *remote);
 
-/* Tokens of a text, estimated: a third of its bytes, at least one for text. More than English needs (4 bytes), about right for others. */
-int64_t remote_estimate_tokens(struct str text);
-
 #endif
