@@ -220,7 +220,8 @@ openai_parse_chat(const struct reply *reply, struct openai_answer *answer, struc
 
 	if (js_is(reply->root, JS_OBJECT))
 		choices = js_get(reply->root, "choices");
-	if (!js_is(choices, JS_ARRAY) || js_len(choices) == 0)
+	if (!js_is(choices, JS_ARRAY) || !js_is(js_at(choices, 0), JS_OBJECT) ||
+	    !js_is(js_get(js_at(choices, 0), "message"), JS_OBJECT))
 		return err_set(err, ERR_PROVIDER_REPLY, "the reply holds no answer");
 	if (!take_root(reply->root, answer, err))
 		return false;

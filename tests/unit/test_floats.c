@@ -21,8 +21,8 @@ expected(const char *text)
 	double value = 0;
 
 	if (!str_to_f64(str_of(text), &value))
-		value = text[0] == '-' ? -INFINITY : INFINITY;
-	return fabs(value) > (double)FLT_MAX * 2 ? (float)copysign(INFINITY, value) : (float)value;
+		value = text[0] == '-' ? -HUGE_VAL : HUGE_VAL;
+	return fabs(value) > (double)FLT_MAX * 2 ? (float)copysign(HUGE_VAL, value) : (float)value;
 }
 
 static void
