@@ -280,7 +280,7 @@ take_all(const char *const *events, struct openai_answer *answer, struct err *er
 
 #define DELTA(text)                                                                                \
 	"{\"choices\":[{\"index\":0,\"delta\":{\"content\":\"" text "\"},\"finish_reason\":null}]" \
-								    "}"
+	"}"
 
 static void
 test_a_stream_as_openai_sends_it(void **state)
