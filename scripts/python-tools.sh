@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
-# python-tools.sh [FOLDER]: makes a private Python environment of what the tests need (tests/requirements.txt) in FOLDER, by
-# default build/venv, unless it is there already; a changed list or another Python makes it anew. Several at once are fine.
+# python-tools.sh [FOLDER [LIST]]: makes a private Python environment of what the tests need (LIST, tests/requirements.txt unless said) in
+# FOLDER, by default build/venv, unless it is there already; a changed list or another Python makes it anew. Several at once are fine.
+#   python-tools.sh build/chroma tests/chroma-requirements.txt	a Chroma server and its client (scripts/chroma.sh)
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 venv=${1:-build/venv}
-list=tests/requirements.txt
+list=${2:-tests/requirements.txt}
 mkdir -p "$(dirname "$venv")"
 venv=$(cd "$(dirname "$venv")" && pwd)/$(basename "$venv")
 

@@ -1,9 +1,10 @@
 #include <stddef.h>
 
+#include "jobs/store/chroma_store.h"
 #include "jobs/store/sqlite_store.h"
 #include "jobs/store/store.h"
 
-const struct store_ops *const store_registry[] = { &sqlite_store_ops, NULL };
+const struct store_ops *const store_registry[] = { &sqlite_store_ops, &chroma_store_ops, NULL };
 
 static const struct store_ops *
 ops_for(int kind)
@@ -12,7 +13,7 @@ ops_for(int kind)
 	case STORE_SQLITE:
 		return &sqlite_store_ops;
 	case STORE_CHROMA:
-		break;
+		return &chroma_store_ops;
 	}
 	return NULL;
 }
@@ -24,7 +25,7 @@ store_open(const struct config *config, struct store **out, struct err *err)
 
 	if (!ops)
 		return err_set(err, ERR_CONFIG,
-			       "store 'chroma' is not part of this build (there are: sqlite)");
+			       "this build has no such store (there are: sqlite, chroma)");
 	return ops->open(config, out, err);
 }
 

@@ -30,6 +30,12 @@ enum store_cap {
 	STORE_CAP_SNAPSHOT = 4,
 };
 
+/* How long a call may take. Zeroed: as long as the store's own limits let it. A store in a file need not look at it. */
+struct store_limits {
+	int64_t deadline_mono_ms;  /* 0 = none -> ERR_DEADLINE */
+	const atomic_bool *cancel; /* may be NULL -> ERR_CANCELLED */
+};
+
 struct store_chunk {
 	int64_t ordinal; /* 0, 1, ... in reading order */
 	struct str text;
@@ -46,6 +52,7 @@ struct store_document {
 	struct str title, uri, metadata; /* metadata: JSON object or "" */
 	const struct store_chunk *chunks;
 	size_t count, dim;
+	struct store_limits limits;
 };
 
 /* How the lexical leg of a store of ours weighs; docs/retrieval.md has the figures behind what was chosen. */
@@ -69,6 +76,7 @@ struct store_search {
 		*weights; /* NULL = lexical_weights_chosen; for measuring others */
 	const struct filter *
 		filter; /* NULL = none; applied inside the search: `limit` is filled if it can be */
+	struct store_limits limits;
 };
 
 struct store_hit {
