@@ -21,13 +21,14 @@
 #include "jobs/step/chunk.h"
 #include "jobs/step/fuse.h"
 #include "jobs/step/parse.h"
+#include "jobs/step/rescore.h"
 #include "jobs/store/store.h"
 
 #define ARENA_BYTES ((size_t)1 << 30)
 #define LEG_LIMIT 400 /* as retrieve does it for the 200 best */
 #define LIST_MAX 200
 #define RERANK_DEPTH 50
-#define VARIANTS_MAX 160
+#define VARIANTS_MAX 192
 
 enum method { LEXICAL, DENSE, HYBRID, RERANKED };
 
@@ -39,6 +40,8 @@ struct variant {
 	bool other_weights; /* lexical is not as chosen */
 	double dense_weight;
 	struct rerank_shares shares;
+	size_t rescored; /* > 0: no lexical leg, so many dense hits re-scored in its place */
+	enum rescore_rarity rarity;
 	double sums[SCORE_KINDS];
 };
 
@@ -122,6 +125,30 @@ vary_shares(struct engine *engine)
 	}
 }
 
+/* As on a store without a lexical leg. */
+static void
+vary_rescored(struct engine *engine)
+{
+	static const char *const names[] = {
+		[RESCORE_BOTH] = "rescored both", [RESCORE_CANDIDATES] = "rescored idf", [RESCORE_LISTS] = "rescored lists"
+	};
+	static const size_t depths[] = { 100, 200, 400 };
+
+	for (size_t r = 0; r < ARRAY_SIZE(names); r++) {
+		for (size_t d = 0; d < ARRAY_SIZE(depths); d++) {
+			for (int reranked = 0; reranked < 2; reranked++) {
+				struct variant *variant =
+					add_variant(engine, reranked ? RERANKED : HYBRID, "");
+
+				variant->rescored = depths[d];
+				variant->rarity = (enum rescore_rarity)r;
+				(void)snprintf(variant->name, sizeof(variant->name), "%zu %s%s",
+					       depths[d], names[r], reranked ? " rerank" : "");
+			}
+		}
+	}
+}
+
 static void
 add_variants(struct engine *engine)
 {
@@ -153,6 +180,7 @@ add_variants(struct engine *engine)
 		variant->dense_weight = 0.1 * w;
 		(void)snprintf(variant->name, sizeof(variant->name), "dense weight %.1f", 0.1 * w);
 	}
+	vary_rescored(engine);
 	vary_shares(engine);
 }
 
@@ -315,6 +343,14 @@ ask(struct variant *variant, const struct beir_query *query, struct store_hits h
 		hits.dense_count = 0;
 	if (variant->method == DENSE)
 		hits.lexical_count = 0;
+	if (variant->rescored > 0) {
+		hits.dense_count =
+			hits.dense_count < variant->rescored ? hits.dense_count : variant->rescored;
+		if (!rescore_hits(query->text, &variant->lexical, variant->rarity, arena, &hits)) {
+			err_set(&err, ERR_TOO_LARGE, "out of working memory");
+			give_up("rescore", &err);
+		}
+	}
 	if (!fuse_hits(&hits, variant->dense_weight, arena, &list, &count)) {
 		err_set(&err, ERR_TOO_LARGE, "out of working memory");
 		give_up("fuse", &err);
