@@ -8,6 +8,7 @@
 #include "api/submit.h"
 #include "common/catalog.h"
 #include "jobs/spec/filter.h"
+#include "jobs/spec/store.h"
 #include "jobs/spec/history.h"
 
 /* Puts the query into its queue, unless it is there already. */
@@ -69,6 +70,8 @@ query_post(struct call *call, struct err *err)
 		err_set(err, ERR_INVALID, "'query' must not be blank");
 		return err_at(err, "/query");
 	}
+	if (!spec_check_mode(call->api->config, (enum query_mode)payload.mode, err))
+		return false;
 	payload.collection = call->params[0];
 	submit.options.stream |= stream_wanted(call);
 	return submit_begin(call, "query", &payload, &submit, err) &&

@@ -8,6 +8,7 @@
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/config.h"
+#include "common/http_client.h"
 #include "common/redis.h"
 #include "cron/report.h"
 #include "cron/task.h"
@@ -178,7 +179,13 @@ main(int argc, char **argv)
 		(void)fprintf(stderr, "rag-cron: %s\n", err.msg);
 		return CONFIG_EXIT_CODE;
 	}
+	if (!http_client_global_init(&err)) { /* before any thread: the store may be a server */
+		(void)fprintf(stderr, "rag-cron: %s\n", err.msg);
+		config_release(&config);
+		return EXIT_FAILED;
+	}
 	code = run(&args, &config);
+	http_client_global_release();
 	config_release(&config);
 	return code;
 }

@@ -174,6 +174,7 @@ upsert(struct ingest *ingest, struct err *err)
 		.metadata = payload->metadata,
 		.count = ingest->chunk_count,
 		.dim = dim,
+		.limits = { context->deadline_mono_ms, context->cancel },
 	};
 	int64_t total = (int64_t)ingest->chunk_count, written = 0, since_us = clock_mono_us();
 	struct store_chunk *chunks =

@@ -25,6 +25,7 @@
 #define RERANK_TIME 0.5
 #define WARN_EMBED "EMBEDDER_SKIPPED"
 #define WARN_RERANK "RERANK_SKIPPED"
+#define WARN_RESCORED "LEXICAL_RESCORED"
 
 /* ---- what the steps share ---- */
 
@@ -183,6 +184,7 @@ find(struct query *query, struct err *err)
 		.dense_weight = context->env->embedder->dense_weight,
 		.top_k = rerank && top_k < QUERY_RERANK_DEPTH ? QUERY_RERANK_DEPTH : top_k,
 		.filter = query->filter,
+		.limits = { context->deadline_mono_ms, context->cancel },
 	};
 	int64_t since_us = clock_mono_us();
 
@@ -193,7 +195,11 @@ find(struct query *query, struct err *err)
 	query->count = query->considered = query->found.count;
 	query->epoch = query->found.epoch;
 	query_observe(query, "retrieve", since_us, &query->us.retrieve);
-	return true;
+	return !query->found.rescored ||
+	       query_warn(query, WARN_RESCORED,
+			  "this store has no search by words: they were looked for among what was "
+			  "found by meaning",
+			  err);
 }
 
 static int

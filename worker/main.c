@@ -21,6 +21,7 @@
 #include "common/base/id.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
+#include "common/http_client.h"
 #include "common/queue.h"
 #include "jobs/convert/convert.h"
 #include "jobs/spec/spec.h"
@@ -588,7 +589,8 @@ main(int argc, char **argv)
 	(void)signal(SIGPIPE, SIG_IGN);
 
 	init_app(&app, &config);
-	if (spec_check_config(&config, &err) && prompt_template_load(&config, &app.prompt, &err) &&
+	if (http_client_global_init(&err) && spec_check_config(&config, &err) &&
+	    prompt_template_load(&config, &app.prompt, &err) &&
 	    choose_queues(&app, options.queues ? options.queues : config.queues, &err)) {
 		deal_slots(&app, (size_t)(options.slots ? options.slots : config.workers));
 		running_init(&app.running, app.slot_count);
@@ -608,6 +610,7 @@ main(int argc, char **argv)
 	governor_view_free(app.dependencies);
 	metrics_free(app.metrics);
 	mem_free(app.slot_queue);
+	http_client_global_release();
 	config_release(&config);
 	return code;
 }

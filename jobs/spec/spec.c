@@ -9,6 +9,7 @@
 #include "jobs/spec/choice.h"
 #include "jobs/spec/history.h"
 #include "jobs/spec/media.h"
+#include "jobs/spec/store.h"
 
 /* ---- payloads ---- */
 
@@ -237,9 +238,8 @@ spec_check_config(const struct config *config, struct err *err)
 		return false;
 	if (!choose_generator(config, &generator, err) || !choose_reranker(config, &reranker, err))
 		return false;
-	if (config->store != STORE_SQLITE)
-		return err_set(err, ERR_CONFIG,
-			       "cannot use store.kind (STORE): this build has only 'sqlite'");
+	if (!spec_check_store(config, err))
+		return false;
 	if (config->chunk_overlap > config->chunk_size / 2)
 		return err_set(err, ERR_CONFIG,
 			       "cannot use chunk.overlap (CHUNK_OVERLAP) %lld: at most half of "

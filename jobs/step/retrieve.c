@@ -25,6 +25,7 @@
 
 #include "common/catalog.h"
 #include "jobs/step/fuse.h"
+#include "jobs/step/rescore.h"
 
 #define LIMIT_FIRST FUSE_DEPTH /* hits a leg */
 #define LIMIT_OVER 2	       /* or this many times top_k */
@@ -65,6 +66,7 @@ search(struct look *look, struct err *err)
 		.lexical = request->mode != QUERY_DENSE && has_lexical,
 		.limit = look->limit,
 		.filter = request->filter,
+		.limits = request->limits,
 	};
 
 	if (request->mode == QUERY_LEXICAL && !has_lexical)
@@ -227,11 +229,21 @@ look_until_sure(struct look *look, struct err *err)
 	}
 }
 
+/* Where the store finds by meaning alone, words are looked for in what it found. */
+static bool
+is_rescored(const struct retrieve_request *request)
+{
+	return request->mode == QUERY_HYBRID &&
+	       (request->store->ops->caps & STORE_CAP_LEXICAL) == 0;
+}
+
 bool
 retrieve(const struct retrieve_request *request, struct arena *arena, struct retrieved *out,
 	 struct err *err)
 {
-	struct look look = { .request = request, .arena = arena, .limit = LIMIT_FIRST };
+	struct look look = { .request = request,
+			     .arena = arena,
+			     .limit = is_rescored(request) ? RESCORE_DEPTH : LIMIT_FIRST };
 	double weight = request->mode == QUERY_DENSE	 ? 1
 			: request->mode == QUERY_LEXICAL ? 0
 							 : request->dense_weight;
@@ -242,11 +254,15 @@ retrieve(const struct retrieve_request *request, struct arena *arena, struct ret
 		look.limit = LIMIT_OVER * request->top_k;
 	if (!look_until_sure(&look, err))
 		return false;
+	if (is_rescored(request) &&
+	    !rescore_hits(request->query, NULL, RESCORE_BOTH, arena, &look.hits))
+		return too_large(&look, err);
 	if (!fuse_hits(&look.hits, weight, arena, &list, &count))
 		return too_large(&look, err);
 	*out = (struct retrieved){ .list = list,
 				   .count = count < request->top_k ? count : request->top_k,
 				   .epoch = look.epoch,
-				   .hits = look.hits };
+				   .hits = look.hits,
+				   .rescored = is_rescored(request) };
 	return true;
 }

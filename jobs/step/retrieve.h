@@ -38,6 +38,7 @@ struct retrieve_request {
 	double dense_weight;
 	size_t top_k;
 	const struct filter *filter;
+	struct store_limits limits;
 };
 
 struct retrieved {
@@ -45,6 +46,7 @@ struct retrieved {
 	size_t count;
 	int64_t epoch;		/* of the collection, that this is true for */
 	struct store_hits hits; /* both legs, the visible ones, as the store gave them */
+	bool rescored; /* the store has no lexical leg: it is the dense one, re-scored (jobs/step/rescore.h) */
 };
 
 /* Memory of *out is the arena's. */

@@ -8,22 +8,8 @@
 #include <string.h>
 
 #include "common/base/mem.h"
+#include "jobs/spec/store.h"
 #include "jobs/store/chroma_store.h"
-
-/* These become parts of a path. */
-static bool
-check_name(const char *setting, const char *value, size_t least, struct err *err)
-{
-	size_t len = strlen(value);
-	bool ok = len >= least;
-
-	for (size_t i = 0; ok && i < len; i++)
-		ok = (value[i] >= 'a' && value[i] <= 'z') || (value[i] >= 'A' && value[i] <= 'Z') ||
-		     (value[i] >= '0' && value[i] <= '9') || strchr("._-", value[i]);
-	return ok || err_set(err, ERR_CONFIG,
-			     "%s is '%s': it must have at least %zu of a-z A-Z 0-9 . _ -", setting,
-			     value, least);
-}
 
 static bool
 set_urls(struct chroma_store *store, struct err *err)
@@ -32,9 +18,7 @@ set_urls(struct chroma_store *store, struct err *err)
 	const char *token = config->chroma_token.value;
 	int len;
 
-	if (!check_name("CHROMA_TENANT", config->chroma_tenant, 3, err) ||
-	    !check_name("CHROMA_DATABASE", config->chroma_database, 3, err) ||
-	    !check_name("CHROMA_PREFIX", config->chroma_prefix, 1, err))
+	if (!spec_check_store(config, err))
 		return false;
 	len = snprintf(store->server, sizeof(store->server), "%s://%s:%lld/api/v2",
 		       config->chroma_tls ? "https" : "http", config->chroma_host,

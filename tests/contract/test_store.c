@@ -23,6 +23,7 @@
 #include "common/base/auto.h"
 #include "common/base/mem.h"
 #include "jobs/spec/filter.h"
+#include "jobs/spec/store.h"
 #include "jobs/store/store.h"
 #include "tests/support/chroma_server.h"
 #include "tests/support/folder.h"
@@ -320,6 +321,16 @@ unknown_collection_is_empty(void **state)
 	assert_true(fixture->store->ops->remove_generation(fixture->store, STR("nobody"), STR("d"),
 							   STR("1.1"), &err));
 	assert_true(fixture->store->ops->ping(fixture->store, &err));
+}
+
+/* What the API believes of the store, which it does not link. */
+static void
+is_known_to_the_api(void **state)
+{
+	struct fixture *fixture = *state;
+
+	assert_int_equal(spec_store_has_lexical(&fixture->config), has(STORE_CAP_LEXICAL));
+	assert_string_equal(config_store_names[fixture->config.store], current->name);
 }
 
 static void
@@ -1244,6 +1255,7 @@ main(void)
 	const struct CMUnitTest contract[] = {
 		TEST(finds_what_was_put),
 		TEST(unknown_collection_is_empty),
+		TEST(is_known_to_the_api),
 		TEST(limit_and_more),
 		TEST(putting_again_replaces),
 		TEST(survives_close_and_open),

@@ -47,7 +47,7 @@ test_refused_settings(void **state)
 		{ { "ENVIRONMENT=production", "API_LISTEN=127.0.0.1:0" }, 78, "API_KEYS_FILE" },
 		{ { "API_LISTEN=127.0.0.1:0", "API_KEYS_FILE=/nonexistent" }, 78, "/nonexistent" },
 		{ { "EMBEDDER=gemini" }, 78, "GOOGLE_API_KEY" },
-		{ { "STORE=chroma" }, 78, "STORE" },
+		{ { "STORE=chroma", "CHROMA_TENANT=t1" }, 78, "CHROMA_TENANT" },
 		{ { "CHUNK_SIZE=many" }, 78, "CHUNK_SIZE" },
 		{ { "REDIS_URL=http://x" }, 78, "redis" },
 	};
