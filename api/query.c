@@ -8,8 +8,8 @@
 #include "api/submit.h"
 #include "common/catalog.h"
 #include "jobs/spec/filter.h"
-#include "jobs/spec/store.h"
 #include "jobs/spec/history.h"
+#include "jobs/spec/store.h"
 
 /* Puts the query into its queue, unless it is there already. */
 static bool

@@ -129,9 +129,9 @@ vary_shares(struct engine *engine)
 static void
 vary_rescored(struct engine *engine)
 {
-	static const char *const names[] = {
-		[RESCORE_BOTH] = "rescored both", [RESCORE_CANDIDATES] = "rescored idf", [RESCORE_LISTS] = "rescored lists"
-	};
+	static const char *const names[] = { [RESCORE_BOTH] = "rescored both",
+					     [RESCORE_CANDIDATES] = "rescored idf",
+					     [RESCORE_LISTS] = "rescored lists" };
 	static const size_t depths[] = { 100, 200, 400 };
 
 	for (size_t r = 0; r < ARRAY_SIZE(names); r++) {
