@@ -163,7 +163,7 @@ is_repeated(const struct fields *fields, size_t since, const char *key)
 static void
 add_list(struct fields *fields, struct str field, const struct js *list)
 {
-	double low = INFINITY, high = -INFINITY;
+	double low = (double)INFINITY, high = -(double)INFINITY;
 	size_t since = fields->out->len;
 
 	for (size_t i = 0; i < js_len(list); i++) {

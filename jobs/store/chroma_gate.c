@@ -1,42 +1,82 @@
 #include "jobs/store/chroma_gate.h"
 
-#include <errno.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <time.h>
 
 #include "common/base/clock.h"
 #include "common/base/mem.h"
+#include "common/redis.h"
 
-#define LOOK_MS 50 /* how often cancel is looked at */
+#define LOOK_MS 50    /* how often cancel is looked at */
+#define WAIT_MS 15000 /* for a place; longer is waited in the queue */
+#define LEASE_MAX_MS                                                                               \
+	15000 /* a place of a process that died is free again after it; few writes last longer */
 
 struct chroma_pass {
 	struct chroma_pass *next; /* of the idle ones */
+	struct redis *redis;	  /* owned */
+	struct governor_ticket ticket;
 };
 
 struct chroma_gate {
+	/* immutable */
+	char name[GOVERNOR_MAX_NAME_BYTES + 1];
+	struct governor_limits limits;
+	struct governor_opts opts;
+	struct chroma_pass *passes; /* owned, all of them */
+	size_t count;
+	/* shared, under lock */
 	pthread_mutex_t lock;
 	pthread_cond_t left;
-	struct chroma_pass *passes; /* owned, all of them */
-	struct chroma_pass *idle;   /* under lock */
+	struct chroma_pass *idle;
 };
+
+static bool
+open_passes(struct chroma_gate *gate, const struct config *config, struct err *err)
+{
+	const struct redis_opts opts = {
+		.url = config->redis_url.value,
+		.connect_timeout_ms = (int)config->redis_connect_timeout_ms,
+		.timeout_ms = (int)config->redis_timeout_ms,
+		.client_name = "rag-store",
+	};
+
+	gate->count = config->chroma_writers > 0 ? (size_t)config->chroma_writers : 1;
+	gate->passes = mem_array(gate->count, sizeof(*gate->passes));
+	for (size_t i = 0; i < gate->count; i++) {
+		if (!redis_new(&opts, &gate->passes[i].redis, err)) /* connects on first use */
+			return false;
+		gate->passes[i].next = gate->idle;
+		gate->idle = &gate->passes[i];
+	}
+	return true;
+}
 
 bool
 chroma_gate_new(const struct config *config, struct chroma_gate **out, struct err *err)
 {
 	struct chroma_gate *gate = mem_alloc(sizeof(*gate));
-	size_t count = config->chroma_writers > 0 ? (size_t)config->chroma_writers : 1;
+	int64_t timeout_ms = config->chroma_timeout_ms;
 	pthread_condattr_t attr;
 
-	(void)err;
 	(void)pthread_mutex_init(&gate->lock, NULL);
 	(void)pthread_condattr_init(&attr);
 	(void)pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
 	(void)pthread_cond_init(&gate->left, &attr);
 	(void)pthread_condattr_destroy(&attr);
-	gate->passes = mem_array(count, sizeof(*gate->passes));
-	for (size_t i = 0; i < count; i++) {
-		gate->passes[i].next = gate->idle;
-		gate->idle = &gate->passes[i];
+	(void)snprintf(gate->name, sizeof(gate->name), "chroma:%s:%lld", config->chroma_host,
+		       (long long)config->chroma_port);
+	gate->limits.concurrency = config->chroma_writers > 0 ? config->chroma_writers : 1;
+	gate->opts = (struct governor_opts){
+		.max_wait_ms = WAIT_MS,
+		.lease_ms = timeout_ms < LEASE_MAX_MS ? timeout_ms : LEASE_MAX_MS,
+		.breaker_failures = config->provider_breaker_failures,
+		.breaker_open_ms = config->provider_breaker_ms,
+	};
+	if (!open_passes(gate, config, err)) {
+		chroma_gate_free(gate);
+		return false;
 	}
 	*out = gate;
 	return true;
@@ -47,31 +87,39 @@ chroma_gate_free(struct chroma_gate *gate)
 {
 	if (!gate)
 		return;
+	for (size_t i = 0; i < gate->count; i++)
+		redis_free(gate->passes[i].redis);
+	mem_free(gate->passes);
 	(void)pthread_cond_destroy(&gate->left);
 	(void)pthread_mutex_destroy(&gate->lock);
-	mem_free(gate->passes);
 	mem_free(gate);
 }
 
 static bool
-check(const struct store_limits *limits, int64_t until_ms, struct err *err)
+check(const struct store_limits *limits, struct err *err)
 {
 	if (limits && limits->cancel && atomic_load(limits->cancel))
 		return err_set(err, ERR_CANCELLED, "the call was cancelled");
 	if (limits && clock_left_ms(limits->deadline_mono_ms) == 0)
 		return err_set(err, ERR_DEADLINE, "deadline exceeded");
-	if (clock_mono_ms() >= until_ms)
-		return err_set(err, ERR_STORE_UNAVAILABLE,
-			       "could not write to Chroma: other writers kept it busy for %d ms",
-			       CHROMA_GATE_WAIT_MS);
 	return true;
+}
+
+static bool
+busy(const struct chroma_gate *gate, struct err *err)
+{
+	err_set(err, ERR_STORE_UNAVAILABLE, "could not write to %s: other writers keep it busy",
+		gate->name);
+	err->retry_after_ms = LOOK_MS;
+	return err_waiting_for(err, "%s: calls at once", gate->name);
 }
 
 /* One of this process' places. */
 static bool
-take_place(struct chroma_gate *gate, const struct store_limits *limits, int64_t until_ms,
-	   struct chroma_pass **out, struct err *err)
+take_place(struct chroma_gate *gate, const struct store_limits *limits, struct chroma_pass **out,
+	   struct err *err)
 {
+	int64_t until_ms = clock_mono_ms() + WAIT_MS;
 	bool ok = true;
 
 	(void)pthread_mutex_lock(&gate->lock);
@@ -83,7 +131,8 @@ take_place(struct chroma_gate *gate, const struct store_limits *limits, int64_t 
 		until.tv_sec += until.tv_nsec / 1000000000L;
 		until.tv_nsec %= 1000000000L;
 		(void)pthread_cond_timedwait(&gate->left, &gate->lock, &until);
-		ok = check(limits, until_ms, err);
+		ok = check(limits, err) &&
+		     (clock_mono_ms() < until_ms || gate->idle || busy(gate, err));
 	}
 	if (ok) {
 		*out = gate->idle;
@@ -93,21 +142,75 @@ take_place(struct chroma_gate *gate, const struct store_limits *limits, int64_t 
 	return ok;
 }
 
-bool
-chroma_gate_enter(struct chroma_gate *gate, const struct store_limits *limits,
-		  struct chroma_pass **out, struct err *err)
-{
-	int64_t until_ms = clock_mono_ms() + CHROMA_GATE_WAIT_MS;
-
-	return check(limits, until_ms, err) && take_place(gate, limits, until_ms, out, err);
-}
-
-void
-chroma_gate_leave(struct chroma_gate *gate, struct chroma_pass *pass)
+static void
+give_place(struct chroma_gate *gate, struct chroma_pass *pass)
 {
 	(void)pthread_mutex_lock(&gate->lock);
 	pass->next = gate->idle;
 	gate->idle = pass;
 	(void)pthread_cond_signal(&gate->left);
 	(void)pthread_mutex_unlock(&gate->lock);
+}
+
+/* What the governor refuses, in the store's own code. */
+static bool
+translate(struct err *err)
+{
+	if (err->code == ERR_PROVIDER_LIMITED || err->code == ERR_PROVIDER_UNAVAILABLE ||
+	    err->code == ERR_PROVIDER_QUOTA)
+		err->code = ERR_STORE_UNAVAILABLE;
+	return false;
+}
+
+/* The moment that the governor named may lie ahead. */
+static bool
+wait_ms(const struct store_limits *limits, int64_t ms, struct err *err)
+{
+	for (int64_t until_ms = clock_mono_ms() + ms;;) {
+		int64_t left_ms = until_ms - clock_mono_ms();
+
+		if (!check(limits, err))
+			return false;
+		if (left_ms <= 0)
+			return true;
+		clock_sleep_ms(left_ms < LOOK_MS ? left_ms : LOOK_MS);
+	}
+}
+
+bool
+chroma_gate_enter(struct chroma_gate *gate, const struct store_limits *limits,
+		  struct chroma_pass **out, struct err *err)
+{
+	struct governor_opts opts = gate->opts;
+	struct chroma_pass *pass = NULL;
+	int64_t ahead_ms = 0;
+
+	if (!check(limits, err) || !take_place(gate, limits, &pass, err))
+		return false;
+	opts.cancel = limits ? limits->cancel : NULL;
+	if (limits && clock_left_ms(limits->deadline_mono_ms) < opts.max_wait_ms)
+		opts.max_wait_ms = clock_left_ms(limits->deadline_mono_ms);
+	if (!governor_acquire(pass->redis, str_of(gate->name), &gate->limits, &opts, 0,
+			      &pass->ticket, &ahead_ms, err)) {
+		give_place(gate, pass);
+		return translate(err);
+	}
+	if (!wait_ms(limits, ahead_ms, err)) {
+		chroma_gate_leave(gate, pass, GOVERNOR_UNUSED, -1, NULL);
+		return false;
+	}
+	*out = pass;
+	return true;
+}
+
+void
+chroma_gate_leave(struct chroma_gate *gate, struct chroma_pass *pass, enum governor_outcome outcome,
+		  int64_t hint_ms, const char *what)
+{
+	const struct governor_report report = {
+		.outcome = outcome, .tokens = 0, .hint_ms = hint_ms, .what = what
+	};
+
+	governor_report(pass->redis, &pass->ticket, &report);
+	give_place(gate, pass);
 }

@@ -1,7 +1,8 @@
 /*
  * chroma_gate: few writes to a Chroma server at a time. More than two writers make one Chroma two to three times slower and hold its readers up
- * (measured), so the fleet shares `store.chroma_writers` places: a leased place in Redis (common/governor), and before it a place in this process, so
- * that the threads of one worker do not ask Redis in turns.
+ * (measured), so the fleet shares `store.chroma_writers` places: leases in Redis under the server's name (common/governor), and before them as many
+ * places in this process, so that the threads of one worker do not all wait in Redis. The same name has a circuit breaker: while Chroma is away, one
+ * write tries from time to time and the others are refused at once.
  *
  * Threads: any. A thread holds one pass at a time. Private to the chroma store.
  */
@@ -13,20 +14,22 @@
 
 #include "common/base/err.h"
 #include "common/config.h"
+#include "common/governor.h"
 #include "jobs/store/store.h"
 
 struct chroma_gate;
 bool chroma_gate_new(const struct config *config, struct chroma_gate **out, struct err *err);
 void chroma_gate_free(struct chroma_gate *gate); /* NULL is fine; nobody is inside */
 
-struct chroma_pass;
 /*
- * Waits for a place: until limits' deadline, at most CHROMA_GATE_WAIT_MS. ERR_STORE_UNAVAILABLE when none came free, ERR_CANCELLED, ERR_DEADLINE,
- * ERR_REDIS_UNAVAILABLE.
+ * Waits for a place, some 15 s at most. ERR_STORE_UNAVAILABLE when none came free or the breaker is open (retry_after_ms says when to come again),
+ * ERR_CANCELLED, ERR_DEADLINE, ERR_REDIS_UNAVAILABLE.
  */
-#define CHROMA_GATE_WAIT_MS 60000
+struct chroma_pass;
 bool chroma_gate_enter(struct chroma_gate *gate, const struct store_limits *limits,
 		       struct chroma_pass **out, struct err *err);
-void chroma_gate_leave(struct chroma_gate *gate, struct chroma_pass *pass);
+/* hint_ms: the server told to come back then; -1 = nothing told. what: one line for people, or NULL. */
+void chroma_gate_leave(struct chroma_gate *gate, struct chroma_pass *pass,
+		       enum governor_outcome outcome, int64_t hint_ms, const char *what);
 
 #endif

@@ -92,6 +92,8 @@ unavailable(const struct chroma_store *store, const struct err *why, int64_t hin
 		config->chroma_host, (long long)config->chroma_port, reason.msg);
 	err->detail = reason.detail;
 	err->retry_after_ms = hint_ms;
+	(void)err_waiting_for(err, "chroma %s:%lld: out of service", config->chroma_host,
+			      (long long)config->chroma_port);
 	return reason.cause[0] ? err_cause(err, "%s", reason.cause) : false;
 }
 
@@ -238,23 +240,69 @@ wait_ms(const struct store_limits *limits, int64_t ms, struct err *err)
 	}
 }
 
+/* What an exchange tells all writers. */
+static enum governor_outcome
+outcome_of(const struct attempt *attempt, bool went)
+{
+	const struct http_reply *reply = attempt->reply;
+
+	if (!went || attempt->failure.code == ERR_CANCELLED)
+		return GOVERNOR_UNUSED;
+	if (attempt->failure.code == ERR_CONNECT || attempt->failure.code == ERR_TIMEOUT)
+		return GOVERNOR_OUTAGE;
+	if (attempt->failure.code != ERR_NONE)
+		return GOVERNOR_FAILED; /* broken off: perhaps for the body's size */
+	switch (chroma_classify(reply->status, chroma_body(reply))) {
+	case CHROMA_BUSY:
+		return reply->status == 429 ? GOVERNOR_LIMITED : GOVERNOR_OUTAGE;
+	case CHROMA_REFUSED:
+	case CHROMA_ODD:
+		return GOVERNOR_DENIED;
+	case CHROMA_OK:
+	case CHROMA_MISSING:
+	case CHROMA_EXISTS:
+	case CHROMA_SPLIT:
+	case CHROMA_BAD_REQUEST:
+		break;
+	}
+	return GOVERNOR_OK;
+}
+
+/* One exchange, through the gate when it writes. */
+static bool
+exchange_in_turn(struct attempt *attempt, struct err *err)
+{
+	struct chroma_gate *gate = attempt->store->gate;
+	struct chroma_pass *pass = NULL;
+	enum governor_outcome outcome;
+	char what[64];
+	bool went;
+
+	if (!attempt->call->writes)
+		return exchange(attempt, err);
+	if (!chroma_gate_enter(gate, attempt->call->limits, &pass, err))
+		return false;
+	went = exchange(attempt, err);
+	outcome = outcome_of(attempt, went);
+	(void)snprintf(what, sizeof(what), "HTTP %d", attempt->reply->status);
+	chroma_gate_leave(gate, pass, outcome, http_reply_retry_after_ms(attempt->reply),
+			  outcome == GOVERNOR_OK || outcome == GOVERNOR_UNUSED ? NULL
+			  : attempt->failure.code != ERR_NONE ? attempt->failure.msg
+							      : what);
+	return went;
+}
+
 bool
 chroma_run(struct chroma_store *store, const struct chroma_call *call, struct http_reply *reply,
 	   enum chroma_class *out_class, struct err *err)
 {
 	struct attempt attempt = { .store = store, .call = call, .reply = reply };
-	struct chroma_pass *pass = NULL;
 
 	for (int i = 0;; i++) {
 		int64_t hint_ms = -1, delay_ms = BACKOFF_MS << i;
-		bool went, decided = false, ok = false;
+		bool decided = false, ok = false;
 
-		if (call->writes && !chroma_gate_enter(store->gate, call->limits, &pass, err))
-			return false;
-		went = exchange(&attempt, err);
-		if (call->writes)
-			chroma_gate_leave(store->gate, pass);
-		if (!went)
+		if (!exchange_in_turn(&attempt, err))
 			return false;
 		decided = is_decided(&attempt, &ok, err);
 		if (decided && ok)

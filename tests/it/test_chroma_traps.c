@@ -1,0 +1,898 @@
+/*
+ * The store `chroma` against a server that answers what a test writes: refusals, cuts, older and newer servers, servers that are none. Each trap of
+ * Chroma's protocol that has to do with an exchange, by name; those of texts alone are in tests/unit/test_chroma_wire.c, what a real server does in
+ * tests/contract/test_store.c and test_chroma.c.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "common/base/auto.h"
+#include "common/base/buf.h"
+#include "common/base/clock.h"
+#include "common/base/mem.h"
+#include "common/http_client.h"
+#include "common/json.h"
+#include "jobs/store/store.h"
+#include "tests/support/fake_http.h"
+#include "tests/support/must.h"
+#include "tests/support/process.h"
+#include "tests/support/redis_server.h"
+
+#define DIM 4
+#define MAX_ROWS 1500
+#define MAX_SEEN 512
+#define UUID "10e84028-2dd7-4386-b65a-2a74670a73c6"
+#define NEW_UUID "20e84028-2dd7-4386-b65a-2a74670a73c6"
+#define ROOT "/api/v2"
+#define DATABASE ROOT "/tenants/default_tenant/databases/default_database"
+#define OURS(id, space, dim)                                                                       \
+	"{\"id\":\"" id                                                                            \
+	"\",\"name\":\"rag-c1\",\"configuration_json\":{\"hnsw\":{\"space\":\"" space              \
+	"\"}},\"metadata\":{\"rag.collection\":\"c1\",\"rag.embedder\":\"local/hash-1/768\"},"     \
+	"\"dimension\":" dim "}"
+
+/* One request as it came. */
+struct seen {
+	char method[8], path[256], token[128];
+	size_t rows; /* "ids" of the body */
+	size_t bytes;
+	bool base64;
+};
+
+/* What is answered, from the `from`th to the `to`th matching request on, counted from 0. */
+struct rule {
+	const char *path; /* end of it */
+	const char *method;
+	int from, to;
+	int status;
+	const char *headers; /* whole lines, or NULL */
+	const char *body;
+	size_t max_rows, max_bytes; /* > 0: only for requests with more */
+	bool cut;		    /* closes without an answer, while the client sends */
+	bool hang;		    /* no answer */
+	int matched;
+};
+
+struct fixture {
+	struct fake_http *server;
+	struct config config;
+	struct store *store;
+	pthread_mutex_t lock;
+	struct rule rules[8];
+	size_t rule_count;
+	struct seen seen[MAX_SEEN];
+	size_t seen_count;
+	char collection[512]; /* what GET and POST answer; "" = 404 for GET */
+	bool exists;
+	atomic_int writing, most_writing;
+};
+
+static struct redis_server *redis;
+
+/* ---- the server ---- */
+
+static void
+answer(const struct fake_request *request, int status, const char *headers, const char *body)
+{
+	AUTO(buf) struct buf text = BUF_INIT((size_t)1 << 24);
+
+	buf_printf(&text,
+		   "HTTP/1.1 %d X\r\nContent-Type: application/json\r\n%sContent-Length: "
+		   "%zu\r\n\r\n%s",
+		   status, headers ? headers : "", strlen(body), body);
+	fake_send(request, text.data);
+}
+
+static void
+note_body(struct str body, struct seen *seen)
+{
+	AUTO_PTR(js_free) struct js *root = NULL;
+	const struct js *vectors;
+	struct err ignored = ERR_INIT;
+
+	seen->bytes = body.len;
+	if (body.len == 0 || !js_parse(body, &root, &ignored) || !js_is(root, JS_OBJECT))
+		return;
+	seen->rows = js_is(js_get(root, "ids"), JS_ARRAY) ? js_len(js_get(root, "ids")) : 0;
+	vectors = js_get(root, "embeddings");
+	seen->base64 = js_is(vectors, JS_ARRAY) && js_is(js_at(vectors, 0), JS_STRING);
+}
+
+static void
+note(struct fixture *fixture, const struct fake_request *request, struct seen *seen)
+{
+	struct str rest = request->head, line;
+	char *space;
+
+	*seen = (struct seen){ .rows = 0 };
+	assert_true(str_split(&rest, '\n', &line));
+	(void)sscanf(line.ptr, "%7s %255s", seen->method, seen->path);
+	space = strchr(seen->path, ' ');
+	if (space)
+		*space = '\0';
+	while (str_split(&rest, '\n', &line)) {
+		if (str_starts(line, "x-chroma-token:") || str_starts(line, "Authorization:"))
+			(void)str_copy(seen->token, sizeof(seen->token), str_trim(line));
+	}
+	note_body(request->body, seen);
+	assert_true(fixture->seen_count < MAX_SEEN);
+	fixture->seen[fixture->seen_count++] = *seen;
+}
+
+static struct rule *
+rule_for(struct fixture *fixture, const struct seen *seen)
+{
+	for (size_t i = 0; i < fixture->rule_count; i++) {
+		struct rule *rule = &fixture->rules[i];
+		int nth;
+
+		if (!str_ends(str_of(seen->path), rule->path) ||
+		    (rule->method && strcmp(rule->method, seen->method) != 0) ||
+		    (rule->max_rows > 0 && seen->rows <= rule->max_rows) ||
+		    (rule->max_bytes > 0 && seen->bytes <= rule->max_bytes))
+			continue;
+		nth = rule->matched++;
+		if (nth >= rule->from && (rule->to == 0 || nth < rule->to))
+			return rule;
+	}
+	return NULL;
+}
+
+static void
+answer_usual(struct fixture *fixture, const struct fake_request *request, const struct seen *seen)
+{
+	struct str path = str_of(seen->path);
+	bool gets = strcmp(seen->method, "GET") == 0;
+
+	if (str_ends(path, "/pre-flight-checks"))
+		answer(request, 200, NULL,
+		       "{\"max_batch_size\":5461,\"supports_base64_encoding\":true}");
+	else if (str_ends(path, "/get"))
+		answer(request, 200, NULL, "{\"ids\":[],\"embeddings\":null}");
+	else if (str_ends(path, "/query"))
+		answer(request, 200, NULL,
+		       "{\"ids\":[[]],\"documents\":[[]],\"metadatas\":[[]],\"distances\":[[]]}");
+	else if (gets && str_ends(path, "/collections/rag-c1") && !fixture->exists)
+		answer(request, 404, NULL, "{\"error\":\"NotFoundError\",\"message\":\"no\"}");
+	else if (str_ends(path, "/collections/rag-c1") || str_ends(path, "/collections"))
+		answer(request, 200, NULL, fixture->collection);
+	else
+		answer(request, 200, NULL, "{}");
+	if (str_ends(path, "/collections") && !gets)
+		fixture->exists = true;
+}
+
+static bool
+serve(const struct fake_request *request, void *user)
+{
+	struct fixture *fixture = user;
+	bool writes, keep = true;
+	const struct rule *rule;
+	struct seen seen;
+
+	(void)pthread_mutex_lock(&fixture->lock);
+	note(fixture, request, &seen);
+	rule = rule_for(fixture, &seen);
+	(void)pthread_mutex_unlock(&fixture->lock);
+	writes = str_ends(str_of(seen.path), "/upsert");
+	if (writes) {
+		int now = atomic_fetch_add(&fixture->writing, 1) + 1, most;
+
+		for (most = atomic_load(&fixture->most_writing);
+		     now > most &&
+		     !atomic_compare_exchange_weak(&fixture->most_writing, &most, now);)
+			;
+		clock_sleep_ms(2); /* long enough for others to come in, if they are let */
+		(void)atomic_fetch_sub(&fixture->writing, 1);
+	}
+	if (rule && rule->hang)
+		fake_wait_closed(request);
+	else if (rule && rule->cut)
+		keep = false;
+	else if (rule)
+		answer(request, rule->status, rule->headers, rule->body ? rule->body : "");
+	else
+		answer_usual(fixture, request, &seen);
+	return keep && !(rule && rule->hang);
+}
+
+/* ---- the fixture ---- */
+
+static struct rule *
+add_rule(struct fixture *fixture, struct rule rule)
+{
+	struct rule *place = &fixture->rules[fixture->rule_count];
+
+	*place = rule;
+	(void)pthread_mutex_lock(&fixture->lock);
+	fixture->rule_count++;
+	(void)pthread_mutex_unlock(&fixture->lock);
+	return place;
+}
+
+#define RULE(fixture, ...) add_rule(fixture, (struct rule){ __VA_ARGS__ })
+
+static void
+open_store(struct fixture *fixture)
+{
+	MUST(store_open(&fixture->config, &fixture->store, e));
+}
+
+static int
+set_up(void **state)
+{
+	struct fixture *fixture = mem_alloc(sizeof(*fixture));
+
+	(void)pthread_mutex_init(&fixture->lock, NULL);
+	fixture->server = fake_http_start(serve, fixture);
+	(void)str_copy(fixture->collection, sizeof(fixture->collection),
+		       STR(OURS(UUID, "cosine", "null")));
+	fixture->config = (struct config){
+		.store = STORE_CHROMA,
+		.chroma_host = "127.0.0.1",
+		.chroma_port = fake_http_port(fixture->server),
+		.chroma_tenant = "default_tenant",
+		.chroma_database = "default_database",
+		.chroma_prefix = "rag-",
+		.chroma_token.value = "",
+		.chroma_writers = 2,
+		.chroma_batch = 200,
+		.chroma_timeout_ms = 30000,
+		.redis_url.value = redis_server_url(redis),
+		.redis_connect_timeout_ms = 2000,
+		.redis_timeout_ms = 10000,
+		.embedder = EMBEDDER_LOCAL,
+	};
+	open_store(fixture);
+	*state = fixture;
+	return 0;
+}
+
+static int
+tear_down(void **state)
+{
+	struct fixture *fixture = *state;
+
+	store_close(fixture->store);
+	fake_http_stop(fixture->server);
+	(void)pthread_mutex_destroy(&fixture->lock);
+	mem_free(fixture);
+	return 0;
+}
+
+/* A document of `rows` chunks of `bytes` each. */
+static bool
+put_sized(struct fixture *fixture, size_t rows, size_t bytes, const atomic_bool *cancel,
+	  struct err *err)
+{
+	static const float vector[DIM] = { 0.5F, 0.5F, 0.5F, 0.5F };
+	struct store_chunk *chunks = mem_array(rows, sizeof(*chunks));
+	char *text = mem_alloc(bytes + 1);
+	struct store_document document = { .uid = STR("c1"),
+					   .document_id = STR("d1"),
+					   .gen = STR("1.1"),
+					   .metadata = STR("{\"lang\":\"en\"}"),
+					   .chunks = chunks,
+					   .count = rows,
+					   .dim = DIM,
+					   .limits = { .cancel = cancel } };
+	bool ok;
+
+	memset(text, 'x', bytes);
+	for (size_t i = 0; i < rows; i++)
+		chunks[i] = (struct store_chunk){ .ordinal = (int64_t)i,
+						  .text = str_make(text, bytes),
+						  .vector = vector };
+	ok = fixture->store->ops->put(fixture->store, &document, err);
+	mem_free(chunks);
+	mem_free(text);
+	return ok;
+}
+
+static void
+put(struct fixture *fixture, size_t rows)
+{
+	MUST(put_sized(fixture, rows, 20, NULL, e));
+}
+
+static bool
+try_search(struct fixture *fixture, struct store_hits *out, struct err *err)
+{
+	static const float vector[DIM] = { 1, 0, 0, 0 };
+	static struct arena arena;
+	const struct store_search search = {
+		.uid = STR("c1"), .vector = vector, .dim = DIM, .limit = 5
+	};
+
+	arena_release(&arena);
+	arena_init(&arena, (size_t)1 << 24);
+	return fixture->store->ops->search(fixture->store, &search, &arena, out, err);
+}
+
+/* How many requests ended so; the rows they had in all. */
+static size_t
+count_seen(const struct fixture *fixture, const char *method, const char *end, size_t *out_rows)
+{
+	size_t count = 0, rows = 0;
+
+	for (size_t i = 0; i < fixture->seen_count; i++) {
+		const struct seen *seen = &fixture->seen[i];
+
+		if (!str_ends(str_of(seen->path), end) || strcmp(seen->method, method) != 0)
+			continue;
+		count++;
+		rows += seen->rows;
+	}
+	if (out_rows)
+		*out_rows = rows;
+	return count;
+}
+
+/* ---- tenant, database, collection ---- */
+
+static void
+tenant_and_database_are_made(void **state)
+{
+	struct fixture *fixture = *state;
+
+	RULE(fixture, .path = "/databases/default_database", .method = "GET", .to = 1,
+	     .status = 404);
+	/* another process was faster: as good as made */
+	RULE(fixture, .path = ROOT "/tenants", .status = 409,
+	     .body = "{\"error\":\"ChromaError\"}");
+	put(fixture, 1);
+	assert_int_equal(count_seen(fixture, "POST", ROOT "/tenants", NULL), 1);
+	assert_int_equal(count_seen(fixture, "POST", "/default_tenant/databases", NULL), 1);
+	put(fixture, 1);
+	assert_int_equal(count_seen(fixture, "POST", ROOT "/tenants", NULL), 1); /* once */
+}
+
+static void
+collections_go_by_name_records_by_uuid(void **state)
+{
+	struct fixture *fixture = *state;
+	struct err err = ERR_INIT;
+
+	put(fixture, 1);
+	assert_true(count_seen(fixture, "GET", DATABASE "/collections/rag-c1", NULL) > 0);
+	assert_int_equal(count_seen(fixture, "POST", DATABASE "/collections/" UUID "/upsert", NULL),
+			 1);
+	MUST(fixture->store->ops->remove_collection(fixture->store, STR("c1"), &err));
+	assert_int_equal(count_seen(fixture, "DELETE", DATABASE "/collections/rag-c1", NULL), 1);
+}
+
+static void
+version_is_not_asked(void **state)
+{
+	struct fixture *fixture = *state;
+
+	put(fixture, 1); /* every version answers "1.0.0" */
+	assert_int_equal(count_seen(fixture, "GET", "/version", NULL), 0);
+}
+
+/* Get-or-create brings an existing one back as it is, whatever was asked for. */
+static void
+existing_collection_is_compared(void **state)
+{
+	struct fixture *fixture = *state;
+	struct store_hits hits = { 0 };
+	struct err err = ERR_INIT;
+
+	(void)str_copy(fixture->collection, sizeof(fixture->collection),
+		       STR(OURS(UUID, "l2", "null")));
+	assert_false(put_sized(fixture, 1, 20, NULL, &err));
+	assert_int_equal(err.code, ERR_STORE_FAILED);
+	assert_non_null(strstr(err.msg, "cosine"));
+	(void)str_copy(fixture->collection, sizeof(fixture->collection),
+		       STR("{\"id\":\"" UUID
+			   "\",\"name\":\"rag-c1\",\"configuration_json\":{\"hnsw\":{"
+			   "\"space\":\"cosine\"}},\"metadata\":{\"rag.collection\":\"c1\","
+			   "\"rag.embedder\":\"other/model/4\"},\"dimension\":null}"));
+	fixture->exists = true;
+	assert_false(put_sized(fixture, 1, 20, NULL, &err));
+	assert_int_equal(err.code, ERR_EMBEDDER_MISMATCH);
+	assert_false(try_search(fixture, &hits, &err));
+	assert_int_equal(err.code, ERR_EMBEDDER_MISMATCH);
+	(void)str_copy(fixture->collection, sizeof(fixture->collection),
+		       STR("{\"id\":\"" UUID "\",\"name\":\"rag-c1\",\"metadata\":null}"));
+	assert_false(put_sized(fixture, 1, 20, NULL, &err));
+	assert_non_null(strstr(err.msg, "not made by this engine"));
+	assert_int_equal(count_seen(fixture, "POST", "/upsert", NULL), 0);
+}
+
+static void
+dropped_collection_is_looked_up_once(void **state)
+{
+	struct fixture *fixture = *state;
+	struct store_hits hits = { 0 };
+	struct err err = ERR_INIT;
+
+	put(fixture, 1);
+	(void)str_copy(fixture->collection, sizeof(fixture->collection),
+		       STR(OURS(NEW_UUID, "cosine", "null")));
+	RULE(fixture, .path = UUID "/upsert", .status = 404,
+	     .body = "{\"error\":\"NotFoundError\"}");
+	RULE(fixture, .path = UUID "/get", .status = 404);
+	put(fixture, 1);
+	/* the other one begins with the same UUID's tail but for its first digit */
+	assert_true(count_seen(fixture, "POST", NEW_UUID "/upsert", NULL) == 1);
+	/* gone for good: nothing is found, and nothing is asked for ever */
+	fixture->exists = false;
+	RULE(fixture, .path = "/query", .status = 404);
+	MUST(try_search(fixture, &hits, &err));
+	assert_int_equal(hits.dense_count, 0);
+	assert_int_equal(count_seen(fixture, "POST", "/query", NULL), 1);
+}
+
+/* Another process has fixed the dimension after we looked. */
+static void
+dimension_null_until_the_first_write(void **state)
+{
+	struct fixture *fixture = *state;
+	struct err err = ERR_INIT;
+
+	put(fixture, 1);
+	(void)str_copy(fixture->collection, sizeof(fixture->collection),
+		       STR(OURS(UUID, "cosine", "3")));
+	RULE(fixture, .path = "/upsert", .status = 400,
+	     .body = "{\"error\":\"InvalidArgumentError\",\"message\":\"Collection expecting "
+		     "embedding "
+		     "with dimension of 3, got 4\"}");
+	assert_false(put_sized(fixture, 1, 20, NULL, &err));
+	assert_int_equal(err.code, ERR_EMBEDDER_MISMATCH);
+	/* and now that it is known nothing is sent */
+	assert_false(put_sized(fixture, 1, 20, NULL, &err));
+	assert_int_equal(err.code, ERR_EMBEDDER_MISMATCH);
+	assert_int_equal(count_seen(fixture, "POST", "/upsert", NULL), 2);
+}
+
+/* ---- writing ---- */
+
+static void
+base64_only_when_advertised(void **state)
+{
+	struct fixture *fixture = *state;
+
+	RULE(fixture, .path = "/pre-flight-checks", .status = 200, .to = 1,
+	     .body = "{\"max_batch_size\":5461}");
+	put(fixture, 1);
+	for (size_t i = 0; i < fixture->seen_count; i++)
+		assert_false(fixture->seen[i].base64);
+	store_close(fixture->store);
+	open_store(fixture);
+	put(fixture, 1);
+	assert_true(fixture->seen[fixture->seen_count - 1].base64);
+}
+
+static void
+writes_are_upserts(void **state)
+{
+	struct fixture *fixture = *state;
+
+	put(fixture,
+	    3); /* an `add` of an id that is there is silently ignored, an `update` of one that is not, too */
+	assert_int_equal(count_seen(fixture, "POST", "/add", NULL), 0);
+	assert_int_equal(count_seen(fixture, "POST", "/update", NULL), 0);
+	assert_int_equal(count_seen(fixture, "POST", "/upsert", NULL), 1);
+}
+
+static void
+writes_are_bounded_by_rows(void **state)
+{
+	struct fixture *fixture = *state;
+	size_t rows = 0;
+
+	put(fixture, 450);
+	assert_int_equal(count_seen(fixture, "POST", "/upsert", &rows), 3); /* 200 a write */
+	assert_int_equal(rows, 450);
+	store_close(fixture->store);
+	fixture->seen_count = 0;
+	RULE(fixture, .path = "/pre-flight-checks", .status = 200,
+	     .body = "{\"max_batch_size\":100,\"supports_base64_encoding\":true}");
+	open_store(fixture);
+	put(fixture, 450);
+	assert_int_equal(count_seen(fixture, "POST", "/upsert", &rows), 5);
+	assert_int_equal(rows, 450);
+}
+
+static void
+writes_are_bounded_by_bytes(void **state)
+{
+	struct fixture *fixture = *state;
+	size_t rows = 0;
+
+	MUST(put_sized(fixture, 100, 200000, NULL, e)); /* 20 MB */
+	assert_true(count_seen(fixture, "POST", "/upsert", &rows) >= 3);
+	assert_int_equal(rows, 100);
+	for (size_t i = 0; i < fixture->seen_count; i++)
+		assert_true(fixture->seen[i].bytes <= (size_t)8 << 20);
+}
+
+static void
+too_large_is_halved_and_learnt(void **state)
+{
+	struct fixture *fixture = *state;
+	const struct rule *rule = RULE(fixture, .path = "/upsert", .max_bytes = 300000,
+				       .status = 413, .body = "Payload too large"); /* plain text */
+	size_t rows = 0;
+	int refused;
+
+	MUST(put_sized(fixture, 100, 10000, NULL, e));
+	refused = rule->matched;
+	assert_in_range(refused, 1, 4);
+	fixture->seen_count = 0;
+	MUST(put_sized(fixture, 100, 10000, NULL, e));
+	assert_int_equal(rule->matched, refused); /* nothing is refused any more */
+	assert_true(count_seen(fixture, "POST", "/upsert", &rows) >= 4);
+	assert_int_equal(rows, 100);
+}
+
+static void
+one_chunk_that_is_too_large_is_said(void **state)
+{
+	struct fixture *fixture = *state;
+	struct err err = ERR_INIT;
+
+	RULE(fixture, .path = "/upsert", .status = 413, .body = "Payload too large");
+	assert_false(put_sized(fixture, 4, 5000, NULL, &err));
+	assert_int_equal(err.code, ERR_TOO_LARGE);
+}
+
+static void
+too_many_variables_is_halved_and_learnt(void **state)
+{
+	struct fixture *fixture = *state;
+	size_t rows = 0;
+
+	RULE(fixture, .path = "/upsert", .max_rows = 60, .status = 500,
+	     .body = "{\"error\":\"InternalError\",\"message\":\"Query error: Database error: "
+		     "error "
+		     "returned from database: (code: 1) too many SQL variables\"}");
+	put(fixture, 200);
+	assert_int_equal(count_seen(fixture, "POST", "/upsert", &rows),
+			 2 + 4); /* 200, 100, 4 x 50 */
+	fixture->seen_count = 0;
+	put(fixture, 200);
+	assert_int_equal(count_seen(fixture, "POST", "/upsert", &rows), 4);
+	assert_int_equal(rows, 200);
+}
+
+/* Closed while we send, without an answer that we could read. */
+static void
+broken_send_of_a_large_body_is_halved(void **state)
+{
+	struct fixture *fixture = *state;
+	size_t rows = 0, count;
+
+	RULE(fixture, .path = "/upsert", .max_bytes = (size_t)1 << 20, .cut = true);
+	MUST(put_sized(fixture, 64, 60000, NULL, e));
+	count = count_seen(fixture, "POST", "/upsert", &rows);
+	assert_true(count >= 4);
+	/* a small one that breaks is just tried again */
+	fixture->seen_count = 0;
+	RULE(fixture, .path = "/upsert", .to = 1, .cut = true);
+	put(fixture, 10);
+	(void)count_seen(fixture, "POST", "/upsert", &rows);
+	assert_int_equal(rows, 20);
+}
+
+static void
+what_was_there_goes_first(void **state)
+{
+	struct fixture *fixture = *state;
+	size_t rows = 0;
+
+	/* a generation of 700 from before: an upsert would merge its metadata and leave what is beyond */
+	AUTO(buf) struct buf ids = BUF_INIT((size_t)1 << 20);
+
+	buf_add_str(&ids, "{\"ids\":[");
+	for (int i = 0; i < 700; i++)
+		buf_printf(&ids, "%s\"d1@1.1#%d\"", i > 0 ? "," : "", i);
+	buf_add_str(&ids, ",\"d1@2.1#0\",\"d10@1.1#0\"]}");
+	RULE(fixture, .path = "/get", .status = 200, .to = 2, .body = ids.data);
+	fixture->exists = true;
+	put(fixture, 2);
+	assert_int_equal(count_seen(fixture, "POST", "/delete", &rows), 2); /* at most 500 a call */
+	assert_int_equal(rows, 700); /* no other generation, no other document */
+	assert_int_equal(count_seen(fixture, "POST", "/upsert", &rows), 1);
+}
+
+static void
+delete_answers_differ(void **state)
+{
+	struct fixture *fixture = *state;
+	struct err err = ERR_INIT;
+
+	fixture->exists = true;
+	RULE(fixture, .path = "/get", .status = 200, .body = "{\"ids\":[\"d1@1.1#0\"]}");
+	/* the answer counts ids that were asked for, not that were there */
+	RULE(fixture, .path = "/delete", .status = 200, .to = 1, .body = "{\"deleted\":77}");
+	MUST(fixture->store->ops->remove_generation(fixture->store, STR("c1"), STR("d1"),
+						    STR("1.1"), &err));
+	MUST(fixture->store->ops->remove_generation(fixture->store, STR("c1"), STR("d1"),
+						    STR("1.1"), &err));
+	MUST(fixture->store->ops->remove_older(fixture->store, STR("c1"), STR("d1"), 9, STR(""),
+					       &err));
+}
+
+struct writer {
+	struct fixture *fixture;
+	bool ok;
+};
+
+static void *
+write_some(void *user)
+{
+	struct writer *writer = user;
+	struct err err = ERR_INIT;
+
+	writer->ok = true;
+	for (int i = 0; i < 5 && writer->ok; i++)
+		writer->ok = put_sized(writer->fixture, 3, 20, NULL, &err);
+	return NULL;
+}
+
+static void
+two_writers_at_a_time(void **state)
+{
+	struct fixture *fixture = *state;
+	struct writer writers[8];
+	pthread_t threads[8];
+
+	fixture->exists = true;
+	for (size_t i = 0; i < ARRAY_SIZE(threads); i++) {
+		writers[i].fixture = fixture;
+		assert_int_equal(pthread_create(&threads[i], NULL, write_some, &writers[i]), 0);
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(threads); i++) {
+		assert_int_equal(pthread_join(threads[i], NULL), 0);
+		assert_true(writers[i].ok);
+	}
+	assert_in_range(fixture->most_writing, 1, 2);
+}
+
+/* ---- faults ---- */
+
+static void
+passing_failures_are_tried_again(void **state)
+{
+	static const int statuses[] = { 408, 425, 429, 500, 502, 503, 504 };
+	struct fixture *fixture = *state;
+
+	for (size_t i = 0; i < ARRAY_SIZE(statuses); i++) {
+		fixture->rule_count = 0;
+		RULE(fixture, .path = "/upsert", .to = 2, .status = statuses[i],
+		     .body = "<html>oops</html>");
+		put(fixture, 1);
+		assert_int_equal(fixture->rules[0].matched, 3);
+	}
+}
+
+static void
+lasting_failures_wait_in_the_queue(void **state)
+{
+	struct fixture *fixture = *state;
+	struct err err = ERR_INIT;
+	struct rule *rule = RULE(fixture, .path = "/upsert", .status = 503, .body = "");
+
+	assert_false(put_sized(fixture, 1, 20, NULL, &err));
+	assert_int_equal(err.code, ERR_STORE_UNAVAILABLE); /* uncharged */
+	assert_int_equal(rule->matched, 4);
+	rule->status = 500; /* it is there, and broken: charged */
+	assert_false(put_sized(fixture, 1, 20, NULL, &err));
+	assert_int_equal(err.code, ERR_STORE_FAILED);
+	rule->status = 429;
+	rule->headers = "Retry-After: 7\r\n";
+	rule->matched = 0;
+	assert_false(put_sized(fixture, 1, 20, NULL, &err));
+	assert_int_equal(err.code, ERR_STORE_UNAVAILABLE);
+	assert_int_equal(err.retry_after_ms,
+			 7000); /* longer than a slot waits: told to the queue */
+	assert_int_equal(rule->matched, 1);
+}
+
+static void
+nobody_listens(void **state)
+{
+	struct fixture *fixture = *state;
+	struct store *store = NULL;
+	struct store_hits hits = { 0 };
+	struct err err = ERR_INIT;
+	struct fixture other = *fixture;
+
+	other.config.chroma_port = free_port();
+	MUST(store_open(&other.config, &store, &err)); /* a worker starts without it */
+	other.store = store;
+	assert_false(try_search(&other, &hits, &err));
+	assert_int_equal(err.code, ERR_STORE_UNAVAILABLE);
+	assert_false(store->ops->ping(store, &err));
+	assert_int_equal(err.code, ERR_STORE_UNAVAILABLE);
+	store_close(store);
+}
+
+static void
+heartbeat_is_a_status(void **state)
+{
+	struct fixture *fixture = *state;
+	struct err err = ERR_INIT;
+
+	/* a key with a space and a number beyond 2^53 */
+	RULE(fixture, .path = "/heartbeat", .status = 200, .to = 1,
+	     .body = "{\"nanosecond heartbeat\":1795417105196004993}");
+	MUST(fixture->store->ops->ping(fixture->store, &err));
+	RULE(fixture, .path = "/heartbeat", .status = 404);
+	assert_false(fixture->store->ops->ping(fixture->store, &err));
+}
+
+static void
+something_else_answers(void **state)
+{
+	static const struct {
+		int status;
+		const char *body;
+	} rows[] = { { 410, "{\"error\":\"Unimplemented\"}" }, { 405, "" }, { 301, "" } };
+	struct fixture *fixture = *state;
+	struct err err = ERR_INIT;
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		fixture->rule_count = 0;
+		RULE(fixture, .path = "/pre-flight-checks", .status = rows[i].status,
+		     .body = rows[i].body);
+		assert_false(put_sized(fixture, 1, 20, NULL, &err));
+		assert_int_equal(err.code, ERR_STORE_FAILED);
+		assert_non_null(strstr(err.msg, "CHROMA_HOST"));
+	}
+	fixture->rule_count = 0;
+	RULE(fixture, .path = "/pre-flight-checks", .status = 200, .body = "<html>welcome</html>");
+	assert_false(put_sized(fixture, 1, 20, NULL, &err));
+	assert_int_equal(err.code, ERR_STORE_FAILED);
+}
+
+static void
+token_header(void **state)
+{
+	struct fixture *fixture = *state;
+	struct err err = ERR_INIT;
+
+	store_close(fixture->store);
+	fixture->config.chroma_token.value = "s3cret";
+	fixture->config.chroma_auth = CHROMA_AUTH_TOKEN;
+	open_store(fixture);
+	put(fixture, 1);
+	for (size_t i = 0; i < fixture->seen_count; i++)
+		assert_string_equal(fixture->seen[i].token, "x-chroma-token: s3cret");
+	store_close(fixture->store);
+	fixture->config.chroma_auth = CHROMA_AUTH_BEARER;
+	fixture->seen_count = 0;
+	open_store(fixture);
+	put(fixture, 1);
+	assert_string_equal(fixture->seen[0].token, "Authorization: Bearer s3cret");
+	RULE(fixture, .path = "/upsert", .status = 401, .body = "no");
+	assert_false(put_sized(fixture, 1, 20, NULL, &err));
+	assert_int_equal(err.code, ERR_STORE_FAILED);
+	assert_non_null(strstr(err.msg, "CHROMA_TOKEN"));
+	assert_null(strstr(err.msg, "s3cret"));
+	assert_null(strstr(err.cause, "s3cret"));
+}
+
+static void
+garbage_is_no_hit(void **state)
+{
+	static const char *const bodies[] = { "", "{}", "null", "<html>",
+					      "{\"ids\":[[\"d1@1.1#0\"]],\"distances\":[[]]}" };
+	struct fixture *fixture = *state;
+	struct store_hits hits = { 0 };
+	struct err err = ERR_INIT;
+
+	fixture->exists = true;
+	for (size_t i = 0; i < ARRAY_SIZE(bodies); i++) {
+		fixture->rule_count = 0;
+		RULE(fixture, .path = "/query", .status = 200, .body = bodies[i]);
+		assert_false(try_search(fixture, &hits, &err));
+		assert_int_equal(err.code, ERR_STORE_FAILED);
+	}
+}
+
+static atomic_bool cancelled;
+
+/* When the write has arrived. */
+static void *
+cancel_when_sent(void *user)
+{
+	struct fixture *fixture = user;
+	size_t seen = 0;
+
+	while (seen == 0) {
+		(void)pthread_mutex_lock(&fixture->lock);
+		seen = count_seen(fixture, "POST", "/upsert", NULL);
+		(void)pthread_mutex_unlock(&fixture->lock);
+		clock_sleep_ms(1); /* between looks */
+	}
+	atomic_store(&cancelled, true);
+	return NULL;
+}
+
+static void
+cancel_ends_a_call_in_flight(void **state)
+{
+	struct fixture *fixture = *state;
+	struct err err = ERR_INIT;
+	pthread_t thread;
+
+	atomic_store(&cancelled, false);
+	RULE(fixture, .path = "/upsert", .hang = true);
+	assert_int_equal(pthread_create(&thread, NULL, cancel_when_sent, fixture), 0);
+	assert_false(put_sized(fixture, 1, 20, &cancelled, &err)); /* the server never answers */
+	assert_int_equal(err.code, ERR_CANCELLED);
+	assert_int_equal(pthread_join(thread, NULL), 0);
+}
+
+static void
+silence_ends_with_the_timeout(void **state)
+{
+	struct fixture *fixture = *state;
+	struct err err = ERR_INIT;
+
+	store_close(fixture->store);
+	fixture->config.chroma_timeout_ms = 300;
+	open_store(fixture);
+	RULE(fixture, .path = "/upsert", .hang = true);
+	assert_false(put_sized(fixture, 1, 20, NULL, &err));
+	assert_int_equal(err.code, ERR_STORE_UNAVAILABLE);
+	assert_int_equal(fixture->rules[0].matched, 1); /* and it is not waited for again */
+}
+
+int
+main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+	const struct CMUnitTest tests[] = {
+		TEST(tenant_and_database_are_made),
+		TEST(collections_go_by_name_records_by_uuid),
+		TEST(version_is_not_asked),
+		TEST(existing_collection_is_compared),
+		TEST(dropped_collection_is_looked_up_once),
+		TEST(dimension_null_until_the_first_write),
+		TEST(base64_only_when_advertised),
+		TEST(writes_are_upserts),
+		TEST(writes_are_bounded_by_rows),
+		TEST(writes_are_bounded_by_bytes),
+		TEST(too_large_is_halved_and_learnt),
+		TEST(one_chunk_that_is_too_large_is_said),
+		TEST(too_many_variables_is_halved_and_learnt),
+		TEST(broken_send_of_a_large_body_is_halved),
+		TEST(what_was_there_goes_first),
+		TEST(delete_answers_differ),
+		TEST(two_writers_at_a_time),
+		TEST(passing_failures_are_tried_again),
+		TEST(lasting_failures_wait_in_the_queue),
+		TEST(nobody_listens),
+		TEST(heartbeat_is_a_status),
+		TEST(something_else_answers),
+		TEST(token_header),
+		TEST(garbage_is_no_hit),
+		TEST(cancel_ends_a_call_in_flight),
+		TEST(silence_ends_with_the_timeout),
+	};
+	struct err err = ERR_INIT;
+	int failed;
+
+	if (!http_client_global_init(&err))
+		return 1;
+	redis = redis_server_start(NULL);
+	failed = cmocka_run_group_tests(tests, NULL, NULL);
+	redis_server_stop(redis);
+	return failed;
+}
