@@ -211,7 +211,7 @@ static void
 test_bytes_are_bounded(void **state)
 {
 	(void)state;
-	const int64_t max_bytes = 512 * 1024, all = 10 * max_bytes / (DIM * 4);
+	const int64_t max_bytes = INT64_C(512) * 1024, all = 10 * max_bytes / INT64_C(256);
 	const struct embedding_cache cache = cache_of(max_bytes, HOUR_MS);
 	int64_t most = 0, oldest = all;
 
@@ -237,7 +237,7 @@ static void
 test_what_is_used_stays(void **state)
 {
 	(void)state;
-	const int64_t max_bytes = 512 * 1024, all = 10 * max_bytes / (DIM * 4);
+	const int64_t max_bytes = INT64_C(512) * 1024, all = 10 * max_bytes / INT64_C(256);
 	const struct embedding_cache cache = cache_of(max_bytes, HOUR_MS);
 
 	put_one(&cache, -1);
@@ -255,7 +255,8 @@ static void
 test_too_large_for_the_cache(void **state)
 {
 	(void)state;
-	const struct embedding_cache cache = cache_of(EMBEDDING_CACHE_GENERATIONS * 100, HOUR_MS);
+	const struct embedding_cache cache =
+		cache_of(EMBEDDING_CACHE_GENERATIONS * INT64_C(100), HOUR_MS);
 
 	put_one(&cache, 1);
 	assert_int_equal(entries(), 0);
@@ -346,7 +347,7 @@ static void
 test_drop(void **state)
 {
 	(void)state;
-	const struct embedding_cache cache = cache_of(64 * 1024, HOUR_MS);
+	const struct embedding_cache cache = cache_of(INT64_C(64) * 1024, HOUR_MS);
 	bool dropped = true;
 
 	MUST(embedding_cache_drop(redis, &dropped, e));
@@ -400,7 +401,7 @@ static void
 test_full_redis_moves_nothing(void **state)
 {
 	(void)state;
-	const struct embedding_cache cache = cache_of(256 * 1024, HOUR_MS);
+	const struct embedding_cache cache = cache_of(INT64_C(256) * 1024, HOUR_MS);
 	int64_t oldest = 600;
 
 	for (int64_t n = 0; n < 600; n++)
