@@ -303,57 +303,84 @@ floats_scan_array(struct str text, struct floats *into)
 
 /* ---- base64 ---- */
 
-/* 64 = not of the alphabet */
-static unsigned
+#define BAD 64 /* not of the alphabet */
+
+/* clang-format off */
+static const unsigned char sextets[128] = {
+	64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64,
+	64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64,
+	64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 62, 64, 64, 64, 63,
+	52, 53, 54, 55, 56, 57, 58, 59, 60, 61, 64, 64, 64, 64, 64, 64,
+	64, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14,
+	15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 64, 64, 64, 64, 64,
+	64, 26, 27, 28, 29, 30, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40,
+	41, 42, 43, 44, 45, 46, 47, 48, 49, 50, 51, 64, 64, 64, 64, 64,
+};
+/* clang-format on */
+
+static inline unsigned
 sextet(char c)
 {
-	if (c >= 'A' && c <= 'Z')
-		return (unsigned)(c - 'A');
-	if (c >= 'a' && c <= 'z')
-		return (unsigned)(c - 'a') + 26;
-	if (c >= '0' && c <= '9')
-		return (unsigned)(c - '0') + 52;
-	return c == '+' ? 62 : c == '/' ? 63 : 64;
+	return (unsigned char)c < sizeof(sextets) ? sextets[(unsigned char)c] : BAD;
 }
 
+/* text, without padding, to the bytes it means: three for four characters, the rest for two or three. */
 static bool
-decode(struct str text, struct floats *into)
+decode(struct str text, unsigned char *out)
 {
-	uint64_t bits = 0;
-	unsigned have = 0; /* bits */
+	size_t at = 0;
+	unsigned bad = 0, tail[3] = { 0 };
 
-	for (size_t i = 0; i < text.len; i++) {
-		unsigned six = sextet(text.ptr[i]);
+	for (; text.len - at >= 4; at += 4, out += 3) {
+		unsigned a = sextet(text.ptr[at]), b = sextet(text.ptr[at + 1]);
+		unsigned c = sextet(text.ptr[at + 2]), d = sextet(text.ptr[at + 3]);
+		unsigned bits = a << 18 | b << 12 | c << 6 | d;
 
-		if (six == 64)
-			return false;
-		bits = bits << 6 | six;
-		have += 6;
-		if (have < 32)
-			continue;
-
-		uint32_t word = __builtin_bswap32((uint32_t)(bits >> (have - 32)));
-		float value;
-
-		have -= 32;
-		memcpy(&value, &word, sizeof(value));
-		floats_add(into, value);
+		bad |= a | b | c | d;
+		out[0] = (unsigned char)(bits >> 16);
+		out[1] = (unsigned char)(bits >> 8);
+		out[2] = (unsigned char)bits;
 	}
-	return have < 6 && (bits & ((UINT64_C(1) << have) - 1)) == 0;
+	for (size_t i = 0; at + i < text.len; i++)
+		bad |= tail[i] = sextet(text.ptr[at + i]);
+	if (text.len - at == 1 || bad >= BAD)
+		return false;
+	if (text.len - at == 0)
+		return true;
+	out[0] = (unsigned char)(tail[0] << 2 | tail[1] >> 4);
+	if (text.len - at == 2)
+		return (tail[1] & 15) == 0;
+	out[1] = (unsigned char)(tail[1] << 4 | tail[2] >> 2);
+	return (tail[2] & 3) == 0;
 }
 
 bool
 floats_add_base64(struct str text, struct floats *into)
 {
-	size_t before = into->count, padding = 0;
+	size_t padding = 0, bytes, count;
+	float *values;
 
 	while (padding < 2 && str_ends(text, "=")) {
 		text = str_sub(text, 0, text.len - 1);
 		padding++;
 	}
-	if (text.len > 0 && (padding == 0 || (text.len + padding) % 4 == 0) && decode(text, into) &&
-	    !into->failed)
-		return true;
-	into->count = before;
-	return false;
+	bytes = text.len / 4 * 3 + text.len % 4 * 3 / 4;
+	count = bytes / sizeof(float);
+	if (count == 0 || bytes % sizeof(float) != 0 ||
+	    (padding > 0 && (text.len + padding) % 4 != 0) || !reserve(into, count))
+		return false;
+	values = into->values + into->count;
+	if (!decode(text, (unsigned char *)values))
+		return false;
+#if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+	for (size_t i = 0; i < count; i++) {
+		uint32_t word;
+
+		memcpy(&word, values + i, sizeof(word));
+		word = __builtin_bswap32(word);
+		memcpy(values + i, &word, sizeof(word));
+	}
+#endif
+	into->count += count;
+	return true;
 }

@@ -1,6 +1,6 @@
 /*
- * One pass copies the text and leaves out what is most of it: each array of numbers becomes {"<mark>": n}, n being its place in
- * `spans`. In strings, escapes that the strict parser refuses are mended. What is left is small and goes to the parser, which has the
+ * One pass copies the text and leaves out what is most of it: each array of numbers, and each base64 of floats that is an "embedding",
+ * becomes {"<mark>": n}, n being its place in `spans`. In strings, escapes that the strict parser refuses are mended. What is left is small and goes to the parser, which has the
  * last word on whether it is JSON at all: an array that was taken out was valid JSON, and an object may stand wherever an array may.
  */
 #include "jobs/provider/reply.h"
@@ -92,28 +92,57 @@ copy_string(struct str text, size_t at, struct buf *out)
 	return end - at;
 }
 
+/* Is the value that begins at `at` the member "embedding"? */
+static bool
+is_embedding(struct str text, size_t at)
+{
+	const struct str name = STR("\"embedding\"");
+	struct str before = str_trim(str_sub(text, at > 64 ? at - 64 : 0, at));
+
+	return str_ends(before, ":") &&
+	       str_ends(str_trim(str_sub(before, 0, before.len - 1)), name.ptr);
+}
+
+/* The string of base64 at `at`, its numbers added; its length, 0 = it is not one. */
+static size_t
+scan_base64(struct str text, size_t at, struct floats *into)
+{
+	const char *quote = memchr(text.ptr + at + 1, '"', text.len - at - 1);
+	size_t end = quote ? (size_t)(quote - text.ptr) : 0;
+
+	return quote && floats_add_base64(str_sub(text, at + 1, end), into) ? end + 1 - at : 0;
+}
+
+/* What at `at` is taken out, its numbers added; 0 = nothing. */
+static size_t
+scan_numbers(struct str text, size_t at, struct reply *reply)
+{
+	if (reply->span_count == MAX_SPANS)
+		return 0;
+	if (text.ptr[at] == '[')
+		return floats_scan_array(str_make(text.ptr + at, text.len - at), &reply->floats);
+	return text.ptr[at] == '"' && is_embedding(text, at) ? scan_base64(text, at, &reply->floats)
+							     : 0;
+}
+
 static void
 copy(struct str text, struct reply *reply, struct buf *out)
 {
 	size_t from = 0, at = 0;
 
 	while (at < text.len) {
-		size_t before = reply->floats.count, len;
+		size_t before = reply->floats.count, len = scan_numbers(text, at, reply);
 
-		if (text.ptr[at] == '"') {
-			buf_add(out, text.ptr + from, at - from);
-			from = at = at + copy_string(text, at, out);
-			continue;
-		}
-		len = text.ptr[at] == '[' && reply->span_count < MAX_SPANS
-			      ? floats_scan_array(str_make(text.ptr + at, text.len - at),
-						  &reply->floats)
-			      : 0;
 		if (len > 0) {
 			buf_add(out, text.ptr + from, at - from);
 			buf_printf(out, "{\"" MARK "\":%zu}", reply->span_count);
 			add_span(reply, before);
 			from = at = at + len;
+			continue;
+		}
+		if (text.ptr[at] == '"') {
+			buf_add(out, text.ptr + from, at - from);
+			from = at = at + copy_string(text, at, out);
 			continue;
 		}
 		at++;

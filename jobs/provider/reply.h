@@ -1,6 +1,6 @@
 /*
- * reply: the JSON of a provider's reply. Arrays of nothing but numbers are taken out before the rest is parsed (jobs/provider/floats.h)
- * and read with reply_vector or reply_scores; the rest is an ordinary tree (common/json.h).
+ * reply: the JSON of a provider's reply. Arrays of nothing but numbers, and base64 of floats under "embedding", are taken out before the
+ * rest is parsed (jobs/provider/floats.h) and read with reply_vector or reply_numbers; the rest is an ordinary tree (common/json.h).
  *
  * More lenient than the JSON that clients send us, since a model's words go through it: a lone surrogate (half of an emoji, where a
  * stream was cut) and \u0000 become U+FFFD, a byte order mark is passed over. Anything else that is not JSON in UTF-8 is
@@ -32,7 +32,7 @@ struct reply {
 bool reply_read(struct str body, struct reply *out, struct err *err);
 void reply_release(struct reply *reply); /* zeroed memory is fine */
 
-/* The numbers of an array of numbers; NULL when the value is none (or NULL). Borrowed. An empty array is none. */
+/* The numbers of an array of numbers (or what else was taken out); NULL when the value is none (or NULL). Borrowed. An empty array is none. */
 const float *reply_numbers(const struct reply *reply, const struct js *value, size_t *out_count);
 
 /*
