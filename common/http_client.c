@@ -348,6 +348,9 @@ fail(const struct http_client *client, const struct run *run, CURLcode code, str
 	} else if (sent_bytes == 0 &&
 		   (code == CURLE_URL_MALFORMAT || code == CURLE_UNSUPPORTED_PROTOCOL)) {
 		return err_set(err, ERR_CONFIG, "cannot call a URL that is not http or https");
+	} else if (code == CURLE_OPERATION_TIMEDOUT && sent_bytes > 0 && call->silence_ms > 0 &&
+		   run->reply->total_ms < call->timeout_ms) {
+		err_set(err, ERR_TIMEOUT, "nothing came for %d ms", call->silence_ms);
 	} else if (code == CURLE_OPERATION_TIMEDOUT && sent_bytes > 0) {
 		err_set(err, ERR_TIMEOUT, "timed out after %d ms", call->timeout_ms);
 	} else if (code == CURLE_OPERATION_TIMEDOUT) {

@@ -19,19 +19,26 @@
 #include "common/base/clock.h"
 #include "common/base/id.h"
 #include "common/base/mem.h"
+#include "common/governor.h"
 #include "common/http_client.h"
+#include "common/sha256.h"
 
-#define FIRST_PAUSE_MS 500 /* doubled for each attempt, full jitter */
-#define SLICE_MS 50	   /* a wait looks at cancel this often */
+#define FIRST_PAUSE_MS 500   /* doubled for each attempt, full jitter */
+#define DEADLINE_SLACK_MS 20 /* a call's own timer is that exact */
+#define SLICE_MS 50	     /* a wait looks at cancel this often */
 #define ERROR_BODY_MAX ((size_t)64 * 1024)
+#define KEY_HASH_DIGITS 8
+#define LEASE_MARGIN_MS 10000	  /* between the end of a call and its report */
+#define LONGEST_STREAM_MS 3600000 /* where a job has no deadline */
 
 struct remote {
 	struct remote_opts opts;
 	struct endpoint at;
-	struct http_client *client; /* owned */
-	struct http_reply reply;    /* owned */
-	struct buf error_body;	    /* owned: of a stream that was none */
-	char *auth;		    /* owned; NULL = none is sent */
+	struct http_client *client;		/* owned */
+	struct http_reply reply;		/* owned */
+	struct buf error_body;			/* owned: of a stream that was none */
+	char *auth;				/* owned; NULL = none is sent */
+	char name[GOVERNOR_MAX_NAME_BYTES + 1]; /* under which its limits are counted */
 	struct fault fault;
 
 	/* of the remote_run at work */
@@ -45,6 +52,21 @@ struct remote {
 
 /* ---- life ---- */
 
+/* Provider, model, and whose account at which server it is. */
+static void
+make_name(struct remote *remote)
+{
+	const struct endpoint *at = &remote->at;
+	struct sha256 *account = sha256_new();
+	char hash[SHA256_HEX_BYTES];
+
+	sha256_add_field(account, str_of(at->url));
+	sha256_add_field(account, str_of(at->key));
+	sha256_finish_hex(account, hash);
+	(void)snprintf(remote->name, sizeof(remote->name), "%s:%s:%.*s", at->provider, at->model,
+		       KEY_HASH_DIGITS, hash);
+}
+
 bool
 remote_new(const struct remote_opts *opts, struct remote **out, struct err *err)
 {
@@ -54,6 +76,7 @@ remote_new(const struct remote_opts *opts, struct remote **out, struct err *err)
 	remote->opts = *opts;
 	remote->at = *opts->at;
 	remote->opts.at = &remote->at;
+	make_name(remote);
 	http_reply_init(&remote->reply, REMOTE_MAX_REPLY_BYTES);
 	buf_init(&remote->error_body, ERROR_BODY_MAX);
 	if (key[0]) {
@@ -105,7 +128,7 @@ check(const struct provider_call *call, struct err *err)
 static bool
 pause_ms(const struct remote *remote, int64_t ms, struct err *err)
 {
-	int64_t until_ms = clock_mono_ms() + ms, told_ms = 0;
+	int64_t told_ms = clock_mono_ms(), until_ms = told_ms + ms;
 
 	for (;;) {
 		int64_t now_ms = clock_mono_ms();
@@ -169,8 +192,11 @@ blame(const struct remote *remote, enum err_code code, const char *text, struct 
 
 /* No reply, or not all of it. */
 static bool
-judge_break(struct remote *remote, bool by_deadline, struct err *err)
+judge_break(struct remote *remote, struct err *err)
 {
+	int64_t deadline_ms = remote->call->deadline_mono_ms;
+	bool by_deadline = deadline_ms > 0 && clock_left_ms(deadline_ms) <= DEADLINE_SLACK_MS;
+
 	if (remote->stopped) {
 		*err = remote->stop;
 		return false;
@@ -215,7 +241,7 @@ exchange(struct remote *remote, struct remote_used *used, struct err *err)
 	const struct config *config = remote->opts.config;
 	int left_ms = clock_left_ms(remote->call->deadline_mono_ms);
 	int usual_ms = (int)config->provider_timeout_ms;
-	bool is_stream = request->piece != NULL, by_deadline = left_ms <= usual_ms;
+	bool is_stream = request->piece != NULL;
 	const char *const headers[] = { "Content-Type: application/json",
 					is_stream ? "Accept: text/event-stream"
 						  : "Accept: application/json",
@@ -232,7 +258,8 @@ exchange(struct remote *remote, struct remote_used *used, struct err *err)
 		.headers = headers,
 		.body = request->body,
 		.connect_timeout_ms = (int)config->provider_connect_ms,
-		.timeout_ms = is_stream || by_deadline ? (left_ms > 0 ? left_ms : 1) : usual_ms,
+		.timeout_ms =
+			is_stream || left_ms <= usual_ms ? (left_ms > 0 ? left_ms : 1) : usual_ms,
 		.silence_ms = is_stream ? usual_ms : 0,
 		.cancel = remote->call->cancel,
 		.on_wait = request->wait ? on_wait : NULL,
@@ -243,7 +270,7 @@ exchange(struct remote *remote, struct remote_used *used, struct err *err)
 	};
 
 	if (!http_client_run(remote->client, &call, &remote->reply, err))
-		return judge_break(remote, by_deadline, err);
+		return judge_break(remote, err);
 
 	struct str body = str_make(remote->reply.body.data, remote->reply.body.len);
 
@@ -351,25 +378,114 @@ remote_told(struct remote *remote)
 			       (double)(clock_mono_ms() - remote->start_mono_ms) / 1000);
 }
 
-/* ---- attempts ---- */
+/* ---- the fleet's limits ---- */
 
 static bool
-attempt(struct remote *remote, struct err *err)
+acquire(const struct remote *remote, struct governor_ticket *ticket, struct err *err)
+{
+	const struct config *config = remote->opts.config;
+	const struct governor_limits limits = {
+		.requests_per_minute = remote->at.requests_per_minute,
+		.tokens_per_minute = remote->at.tokens_per_minute,
+		.concurrency = remote->at.concurrency,
+	};
+	int64_t left_ms = clock_left_ms(remote->call->deadline_mono_ms);
+	int64_t call_ms = remote->request->piece ? LONGEST_STREAM_MS : config->provider_timeout_ms;
+	int64_t max_wait_ms = config->provider_max_wait_ms;
+	const struct governor_opts opts = {
+		.max_wait_ms = max_wait_ms < left_ms ? max_wait_ms : left_ms,
+		.lease_ms = (call_ms < left_ms ? call_ms : left_ms) + max_wait_ms + LEASE_MARGIN_MS,
+		.breaker_failures = config->provider_breaker_failures,
+		.breaker_open_ms = config->provider_breaker_ms,
+		.cancel = remote->call->cancel,
+	};
+	const struct governor_report unused = { GOVERNOR_UNUSED, -1, -1, NULL };
+	int64_t wait_ms = 0;
+
+	if (!governor_acquire(remote->call->redis, str_of(remote->name), &limits, &opts,
+			      remote->request->tokens, ticket, &wait_ms, err))
+		return false;
+	if (pause_ms(remote, wait_ms, err))
+		return true;
+	governor_report(remote->call->redis, ticket, &unused);
+	return false;
+}
+
+static enum governor_outcome
+outcome_of(const struct remote *remote, enum err_code code)
+{
+	if (remote->fault.is_access)
+		return GOVERNOR_DENIED;
+	switch ((int)code) {
+	case ERR_NONE:
+		return GOVERNOR_OK;
+	case ERR_PROVIDER_LIMITED:
+		return GOVERNOR_LIMITED;
+	case ERR_PROVIDER_QUOTA:
+		return GOVERNOR_QUOTA;
+	case ERR_PROVIDER_UNAVAILABLE:
+	case ERR_PROVIDER_REPLY:
+	case ERR_TIMEOUT:
+		return GOVERNOR_OUTAGE;
+	default: /* the request's own affair, or that of whoever ended it */
+		return GOVERNOR_FAILED;
+	}
+}
+
+static void
+report(const struct remote *remote, const struct governor_ticket *ticket,
+       const struct remote_used *used, const struct err *err)
+{
+	bool done = err->code == ERR_NONE;
+	int64_t tokens = used->tokens_in < 0	? -1
+			 : used->tokens_out > 0 ? used->tokens_in + used->tokens_out
+						: used->tokens_in;
+	const struct governor_report said = {
+		.outcome = outcome_of(remote, err->code),
+		.tokens = tokens,
+		.hint_ms = done ? fault_ratelimit_reset_ms(&remote->reply) : err->retry_after_ms,
+		.what = done ? NULL : err->msg,
+	};
+
+	governor_report(remote->call->redis, ticket, &said);
+}
+
+/* ---- attempts ---- */
+
+/* A job that waits says for what. */
+static void
+say_waiting(const struct remote *remote, struct err *err)
+{
+	const char *model = remote->at.model;
+
+	if (err->code == ERR_PROVIDER_LIMITED || err->code == ERR_PROVIDER_UNAVAILABLE)
+		err_waiting_for(err, "%s%s%s: %s", remote->at.provider, model[0] ? " " : "", model,
+				err->code == ERR_PROVIDER_LIMITED ? "asked to wait"
+								  : "out of service");
+}
+
+/* *out_sent: it came to a request. */
+static bool
+attempt(struct remote *remote, bool *out_sent, struct err *err)
 {
 	struct remote_used used = { -1, -1, -1 };
-	bool done;
+	struct governor_ticket ticket;
 
-	if (!check(remote->call, err))
+	*out_sent = false;
+	remote->fault = (struct fault){ .retry_after_ms = -1 };
+	if (!check(remote->call, err) || !acquire(remote, &ticket, err))
 		return false;
+	*out_sent = true;
 	if (remote->request->restart)
 		remote->request->restart(remote->request->user);
 	remote->stop = ERR_INIT;
 	remote->stopped = false;
-	remote->fault = (struct fault){ .retry_after_ms = -1 };
 	buf_clear(&remote->error_body);
-	done = exchange(remote, &used, err);
-	count(remote, &used, done ? ERR_NONE : err->code);
-	return done;
+	if (!exchange(remote, &used, err))
+		say_waiting(remote, err);
+	report(remote, &ticket, &used, err);
+	count(remote, &used, err->code);
+	return err->code == ERR_NONE;
 }
 
 /* How long to wait before the next attempt; false = there is none. */
@@ -401,32 +517,48 @@ may_repeat(const struct remote *remote, int64_t nth, struct err *err, int64_t *o
 	       *out_pause_ms < clock_left_ms(remote->call->deadline_mono_ms);
 }
 
+/* Attempts until one is done, or none is worth it. */
+static bool
+run_attempts(struct remote *remote, struct err *err)
+{
+	struct err last = ERR_INIT; /* of the attempt before */
+
+	for (int64_t nth = 1;; nth++) {
+		struct err failed = ERR_INIT;
+		int64_t wait_ms = 0;
+		bool sent = false;
+
+		if (attempt(remote, &sent, &failed))
+			return true;
+		/* This very request has failed, and so did others: it may be the one that breaks the server. Its job is charged. */
+		if (!sent && failed.code == ERR_PROVIDER_UNAVAILABLE &&
+		    (last.code == ERR_PROVIDER_REPLY || last.code == ERR_TIMEOUT)) {
+			*err = last;
+			return false;
+		}
+		if (!may_repeat(remote, nth, &failed, &wait_ms)) {
+			*err = failed;
+			return false;
+		}
+		last = failed;
+		if (!pause_ms(remote, wait_ms, &failed)) {
+			*err = failed;
+			return false;
+		}
+	}
+}
+
 bool
 remote_run(struct remote *remote, const struct provider_call *call,
 	   const struct remote_request *request, struct err *err)
 {
-	bool done = false;
+	bool done;
 
 	remote->call = call;
 	remote->request = request;
 	remote->told = false;
 	remote->start_mono_ms = clock_mono_ms();
-	for (int64_t nth = 1; !done; nth++) {
-		struct err failed = ERR_INIT, ended = ERR_INIT;
-		int64_t wait_ms = 0;
-
-		done = attempt(remote, &failed);
-		if (done)
-			break;
-		if (!may_repeat(remote, nth, &failed, &wait_ms)) {
-			*err = failed;
-			break;
-		}
-		if (!pause_ms(remote, wait_ms, &ended)) {
-			*err = ended;
-			break;
-		}
-	}
+	done = run_attempts(remote, err);
 	remote->call = NULL;
 	remote->request = NULL;
 	return done;
