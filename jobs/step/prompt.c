@@ -53,22 +53,26 @@ begins_tag(struct str rest)
 	       str_eq_nocase(str_sub(rest, 0, sizeof(TAG_CLOSE) - 1), STR(TAG_CLOSE));
 }
 
-/* Of a document: what looks like a part of the prompt is made harmless. */
+/* Of a document: what looks like a part of the prompt is made harmless. After the cleaning, which makes blanks of other things. */
 static void
-add_foreign(struct str text, struct buf *out)
+add_foreign(struct str document, struct buf *out)
 {
+	AUTO(buf) struct buf clean = BUF_INIT(PROMPT_MAX_BYTES);
+	struct str text;
 	size_t from = 0;
 
+	add_clean(document, &clean);
+	text = str_make(clean.data, clean.len);
 	for (size_t i = 0; i < text.len; i++) {
 		bool mark = text.ptr[i] == '[' && cite_begins_mark(text, i);
 
 		if (!mark && !(text.ptr[i] == '<' && begins_tag(str_sub(text, i, text.len))))
 			continue;
-		add_clean(str_sub(text, from, i + 1), out);
+		buf_add(out, text.ptr + from, i + 1 - from);
 		buf_add_str(out, CITE_WORD_JOINER);
 		from = i + 1;
 	}
-	add_clean(str_sub(text, from, text.len), out);
+	buf_add(out, text.ptr + from, text.len - from);
 }
 
 /* On one line, without blanks around. */

@@ -5,6 +5,7 @@
 #include "common/fields.h"
 #include "common/json.h"
 #include "jobs/spec/filter.h"
+#include "jobs/spec/history.h"
 #include "jobs/spec/spec.h"
 #include "tests/fuzz/fuzz.h"
 
@@ -77,6 +78,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	AUTO(arena) struct arena arena;
 	union body body = { 0 };
 	struct filter *filter;
+	struct history history;
 	struct str media_type;
 	struct err err = ERR_INIT;
 
@@ -87,7 +89,10 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (try_table(&document_body_fields, root, &body, &arena))
 		(void)spec_content_type(body.document.content_type, &media_type, &err);
 	body.query = (struct query_payload){ .top_k = 10, .generate = true, .max_tokens = 512 };
-	if (try_table(&query_payload_fields, root, &body, &arena))
+	if (try_table(&query_payload_fields, root, &body, &arena)) {
 		(void)filter_parse(body.query.filter, &arena, &filter, &err);
+		if (history_parse(body.query.history, &arena, &history, &err))
+			must(history.count <= HISTORY_MAX_TURNS, "a history is bounded");
+	}
 	return 0;
 }

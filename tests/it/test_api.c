@@ -748,6 +748,7 @@ test_query(void **state)
 	arena_init(&arena, 1 << 24);
 	ask(api, &answer, "POST", QUERY,
 	    "{\"query\":\"why?\",\"top_k\":3,\"mode\":\"lexical\",\"filter\":{\"lang\":\"en\"},"
+	    "\"history\":[{\"role\":\"user\",\"content\":\"Oil?\"}],"
 	    "\"generate\":false,\"expires_in_s\":60}");
 	assert_int_equal(answer.status, 202);
 	assert_true(answer_is(&answer, "type", "query"));
@@ -759,6 +760,7 @@ test_query(void **state)
 	fake_take(redis, "query", &arena, &job);
 	MUST(fields_from_pack(&query_payload_fields, job.payload, &payload, e));
 	assert_true(str_eq_c(payload.query, "why?"));
+	assert_true(str_eq_c(payload.history, "[{\"content\":\"Oil?\",\"role\":\"user\"}]"));
 	assert_int_equal(payload.top_k, 3);
 	assert_int_equal(payload.mode, QUERY_LEXICAL);
 	assert_false(payload.generate);
@@ -801,6 +803,11 @@ test_bad_queries(void **state)
 		  "INVALID_ARGUMENT", "/max_tokens" },
 		{ "POST", QUERY, NULL, "{\"query\":\"x\",\"filter\":{\"a\":{\"$near\":1}}}", 422,
 		  "INVALID_ARGUMENT", "/filter/a/$near" },
+		{ "POST", QUERY, NULL, "{\"query\":\"x\",\"history\":{}}", 422, "INVALID_ARGUMENT",
+		  "/history" },
+		{ "POST", QUERY, NULL,
+		  "{\"query\":\"x\",\"history\":[{\"role\":\"model\",\"content\":\"y\"}]}", 422,
+		  "INVALID_ARGUMENT", "/history/0/role" },
 		{ "POST", QUERY, "text/plain", "why", 415, "UNSUPPORTED_MEDIA_TYPE", "" },
 		{ "POST", V1 "/collections/nope/query", NULL, "{\"query\":\"x\"}", 404, "NOT_FOUND",
 		  "" },

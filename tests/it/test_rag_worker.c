@@ -546,6 +546,7 @@ test_wrong_settings_exit_78(void **state)
 	expect_exit(fixture, "QUEUES=ingest,nonsense", 78, "there is no queue 'nonsense'");
 	expect_exit(fixture, "EMBEDDER=gemini", 78, "EMBEDDER");
 	expect_exit(fixture, "STORE=nothing", 78, "STORE");
+	expect_exit(fixture, "GENERATION_PROMPT_FILE=/nonexistent.txt", 78, "/nonexistent.txt");
 	expect_exit(fixture, "QUEUE_MAX_JOBS=0", 78, "QUEUE_MAX_JOBS");
 	assert_true(REDIS_CALL(fixture->redis, NULL, &(struct err){ 0 }, "CONFIG", "SET",
 			       "maxmemory-policy", "allkeys-lru"));

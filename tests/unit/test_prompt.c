@@ -355,7 +355,7 @@ old_turns_are_left_out(void **state)
 		assert_int_equal(prompt.count, prompt.history_turns + 1);
 		assert_int_equal(prompt.turns[0].role, PROMPT_USER);
 		if (prompt.history_turns < ARRAY_SIZE(turns))
-			assert_true(prompt.history_tokens + 2 * 6 > budget);
+			assert_true(prompt.history_tokens + INT64_C(12) > budget);
 	}
 }
 
