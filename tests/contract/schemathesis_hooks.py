@@ -1,6 +1,7 @@
 """Hooks of schemathesis, for what OpenAPI cannot say."""
 import itertools
 import json
+import os
 import re
 
 import schemathesis
@@ -90,9 +91,9 @@ def before_call(ctx, case, kwargs):
         del case.query["raw"]
     if case.meta and case.meta.generation.mode.is_positive:
         mend(case, name)
-    # One key under two requests is 422 on purpose. (tests/it has requests that repeat one.)
+    # One key under two requests is 422 on purpose, also of two runs against one server. (tests/it has requests that repeat one.)
     if KEY.match(str(headers.get("Idempotency-Key", ""))):
-        headers["Idempotency-Key"] = f"key-{next(numbers)}"
+        headers["Idempotency-Key"] = f"key-{os.getpid()}-{next(numbers)}"
     # To wait for a job that is not to start yet only costs time.
     if is_later(case.query) or is_later(case.body):
         headers.pop("Prefer", None)
