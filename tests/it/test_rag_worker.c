@@ -544,7 +544,7 @@ test_wrong_settings_exit_78(void **state)
 	struct fixture *fixture = *state;
 
 	expect_exit(fixture, "QUEUES=ingest,nonsense", 78, "there is no queue 'nonsense'");
-	expect_exit(fixture, "EMBEDDER=gemini", 78, "EMBEDDER");
+	expect_exit(fixture, "EMBEDDER=gemini", 78, "GOOGLE_API_KEY");
 	expect_exit(fixture, "STORE=nothing", 78, "STORE");
 	expect_exit(fixture, "GENERATION_PROMPT_FILE=/nonexistent.txt", 78, "/nonexistent.txt");
 	expect_exit(fixture, "QUEUE_MAX_JOBS=0", 78, "QUEUE_MAX_JOBS");
