@@ -34,6 +34,16 @@ points_back(const struct folded *word)
 	return is_one_of(word, words);
 }
 
+/* "Is there a limit?", "a job that failed" */
+static bool
+is_no_pointer(const struct folded *word, size_t index, bool before_tells)
+{
+	static const char *const there[] = { "there", NULL };
+	static const char *const that[] = { "that", NULL };
+
+	return (index <= 1 && is_one_of(word, there)) || (before_tells && is_one_of(word, that));
+}
+
 /* "And how often?", "What about winter?" */
 static bool
 joins(const struct folded *first, const struct folded *second)
@@ -61,12 +71,14 @@ condense_leans(struct str question)
 	struct folded first = { .len = 0 }, second = { .len = 0 }, word;
 	struct str next;
 	size_t at = 0, words = 0, telling = 0;
+	bool points = false, before_tells = false;
 
 	while (words_next(question, &at, &next)) {
 		word.len = words_fold(next, word.text);
 		if (points_back(&word))
-			return true;
-		telling += !words_is_stop(str_make(word.text, word.len));
+			points |= !is_no_pointer(&word, words, before_tells);
+		before_tells = !words_is_stop(str_make(word.text, word.len));
+		telling += before_tells;
 		if (words == 0)
 			first = word;
 		else if (words == 1)
@@ -74,6 +86,8 @@ condense_leans(struct str question)
 		words++;
 	}
 	if (words == 0 || joins(&first, &second) || telling < TELLING_MIN)
+		return true;
+	if (points && telling < CONDENSE_TELLING)
 		return true;
 	/* stop words of other languages are not known, and seem to tell something */
 	return !is_plain(question) && words <= CONDENSE_SHORT_WORDS;

@@ -16,6 +16,8 @@ static void
 leaning_questions(void **state)
 {
 	static const char *const leaning[] = {
+		"How many drivers live there?",
+		"How do I change that?",
 		"And how often?",
 		"What about winter tyres?",
 		"How about the oil filter of a diesel engine?",
@@ -30,9 +32,16 @@ leaning_questions(void **state)
 		"\xd0\x90 \xd0\xb7\xd0\xb8\xd0\xbc\xd0\xbe\xd0\xb9?", /* Russian: And in winter? */
 	};
 	static const char *const standing[] = {
-		"When do I change the oil?", "Which tax form does a limited company file in March?",
-		"How are leases renewed?",   "oil filter",
-		"ERR_CONFIG exit code",	     "Wie oft wechsle ich das \xc3\x96l im Motor?",
+		"Is there a limit on uploads?",
+		"Are there winter tyres for vans?",
+		"How do I retry a job that failed?",
+		"How does the worker renew its lease while this job embeds its chunks?",
+		"When do I change the oil?",
+		"Which tax form does a limited company file in March?",
+		"How are leases renewed?",
+		"oil filter",
+		"ERR_CONFIG exit code",
+		"Wie oft wechsle ich das \xc3\x96l im Motor?",
 	};
 
 	(void)state;
