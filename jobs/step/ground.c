@@ -243,7 +243,7 @@ bool
 ground_answer(struct str answer, const struct source *sources, size_t count, struct arena *arena,
 	      struct ground *out)
 {
-	struct ground ground = { .statements = 0 };
+	struct ground ground = { .too_long = answer.len > GROUND_MAX_BYTES };
 	struct reader reader = { .sources = sources,
 				 .count = count,
 				 .arena = arena,
@@ -252,8 +252,10 @@ ground_answer(struct str answer, const struct source *sources, size_t count, str
 				 .out = &ground,
 				 .text = STR("") };
 
+	answer = str_sub(answer, 0, str_utf8_floor(answer, GROUND_MAX_BYTES));
 	if (!reader.stems || !reader.cited || !read_answer(&reader, answer))
 		return false;
+	ground.too_long |= ground.statements >= GROUND_STATEMENTS_MAX;
 	*out = ground;
 	return true;
 }
@@ -261,6 +263,6 @@ ground_answer(struct str answer, const struct source *sources, size_t count, str
 bool
 ground_holds(const struct ground *ground)
 {
-	return ground->statements > 0 && ground->statements < GROUND_STATEMENTS_MAX &&
+	return ground->statements > 0 && !ground->too_long &&
 	       ground->uncited + ground->unsupported == 0;
 }

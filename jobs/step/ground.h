@@ -18,11 +18,14 @@
 #include "jobs/provider/provider.h"
 
 #define GROUND_WORDS 3
-#define GROUND_STATEMENTS_MAX 200 /* of an answer; more are not looked at, and it is not grounded */
+/* More than so much of an answer is not looked at, and it is not grounded. */
+#define GROUND_STATEMENTS_MAX 200
+#define GROUND_MAX_BYTES ((size_t)128 * 1024)
 
 struct ground {
 	size_t statements; /* that say something */
 	size_t uncited, unsupported;
+	bool too_long;
 	struct str first_bad; /* a slice of the answer: the first that is either; empty = none */
 };
 

@@ -158,6 +158,14 @@ is_bounded(void **state)
 	assert_false(
 		ground_answer(str_make(answer.data, answer.len), sources, 2, &small, &untouched));
 	assert_int_equal(untouched.statements, 77);
+	/* one statement without an end */
+	buf_clear(&answer);
+	while (answer.len < GROUND_MAX_BYTES)
+		buf_add_str(&answer, "the oil every 10,000 km ");
+	buf_add_str(&answer, "[1].");
+	assert_true(ground_answer(str_make(answer.data, answer.len), sources, 2, &arena, &ground));
+	assert_true(ground.too_long);
+	assert_false(ground_holds(&ground));
 }
 
 int
