@@ -2,14 +2,19 @@
 #include <string.h>
 
 #include "common/base/str.h"
+#include "jobs/provider/gemini.h"
 #include "jobs/provider/local.h"
 #include "jobs/provider/openai.h"
 #include "jobs/spec/choice.h"
 
-const struct embedder_ops *const embedder_registry[] = { &local_embedder_ops, &openai_embedder_ops,
-							 NULL };
+const struct embedder_ops *const embedder_registry[] = { &local_embedder_ops, &gemini_embedder_ops,
+							 &openai_embedder_ops, NULL };
 const struct reranker_ops *const reranker_registry[] = { &local_reranker_ops, NULL };
+NULL
+}
+;
 const struct generator_ops *const generator_registry[] = { &extractive_generator_ops,
+							   &gemini_generator_ops,
 							   &openai_generator_ops, NULL };
 
 bool
