@@ -2,17 +2,19 @@
 #include <string.h>
 
 #include "common/base/str.h"
+#include "jobs/provider/cohere.h"
 #include "jobs/provider/gemini.h"
 #include "jobs/provider/local.h"
 #include "jobs/provider/openai.h"
+#include "jobs/provider/server_reranker.h"
 #include "jobs/spec/choice.h"
 
 const struct embedder_ops *const embedder_registry[] = { &local_embedder_ops, &gemini_embedder_ops,
-							 &openai_embedder_ops, NULL };
-const struct reranker_ops *const reranker_registry[] = { &local_reranker_ops, NULL };
-NULL
-}
-;
+							 &openai_embedder_ops, &cohere_embedder_ops,
+							 NULL };
+const struct reranker_ops *const reranker_registry[] = { &local_reranker_ops, &cohere_reranker_ops,
+							 &jina_reranker_ops, &tei_reranker_ops,
+							 NULL };
 const struct generator_ops *const generator_registry[] = { &extractive_generator_ops,
 							   &gemini_generator_ops,
 							   &openai_generator_ops, NULL };
