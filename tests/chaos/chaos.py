@@ -8,6 +8,8 @@ documents over HTTP, and meanwhile, at random moments of a fixed seed:
     --stops N         stops one worker with SIGSTOP until its lease is over, then lets it go on
     --redis-kills N   kills redis-server with SIGKILL and starts it again on the same files
     --api-kills N     kills rag-api with SIGKILL and starts it again (the submitters repeat under their keys)
+    --chroma PROGRAM  chunks go into a Chroma server, started from this program (build/chroma/bin/chroma), not into sqlite
+    --chroma-kills N  kills it with SIGKILL and starts it again on the same files
 
 Afterwards every job must have succeeded, every document must be there once with the chunks of an undisturbed
 run, nothing may be left in the queue, and `rag-cron verify` must find every invariant kept.
@@ -68,7 +70,10 @@ class Chaos:
         for name in ("ASAN_OPTIONS", "TSAN_OPTIONS", "UBSAN_OPTIONS"):
             if name in os.environ:
                 self.env[name] = os.environ[name]
-        self.redis = self.api = None
+        if args.chroma:
+            self.chroma_port = free_port()
+            self.env.update(STORE="chroma", CHROMA_PORT=str(self.chroma_port))
+        self.redis = self.api = self.chroma = None
         self.workers = []
         self.jobs = {}  # document -> job id
         self.counts = collections.Counter()
@@ -100,6 +105,21 @@ class Chaos:
                 return s.recv(4096)
         except OSError:
             return b""
+
+    def start_chroma(self):
+        log = open(os.path.join(self.folder, "chroma.log"), "ab")
+        self.chroma = subprocess.Popen(
+            [self.args.chroma, "run", "--path", os.path.join(self.folder, "chroma"), "--host", "127.0.0.1", "--port",
+             str(self.chroma_port)], env={**os.environ, "ANONYMIZED_TELEMETRY": "False"}, stdout=log, stderr=log)
+        self.wait(self.chroma_answers, 120, "chroma")
+
+    def chroma_answers(self):
+        try:
+            conn = http.client.HTTPConnection("127.0.0.1", self.chroma_port, timeout=5)
+            conn.request("GET", "/api/v2/heartbeat")
+            return conn.getresponse().status == 200
+        except OSError:
+            return False
 
     def start_api(self):
         self.api = self.spawn("api", "rag-api", {"METRICS_LISTEN": f"127.0.0.1:{free_port()}"})
@@ -171,6 +191,13 @@ class Chaos:
         self.start_redis()
         self.counts["redis killed"] += 1
 
+    def kill_chroma(self):
+        self.chroma.kill()
+        self.chroma.wait()
+        time.sleep(self.rng.uniform(0.2, 1.5))
+        self.start_chroma()
+        self.counts["chroma killed"] += 1
+
     def kill_api(self):
         self.api.kill()
         self.api.wait()
@@ -198,7 +225,8 @@ class Chaos:
     def make_trouble(self):
         """Spreads the faults evenly over the progress of the run."""
         faults = ([self.kill_workers] * self.args.kills + [self.stop_worker] * self.args.stops +
-                  [self.kill_redis] * self.args.redis_kills + [self.kill_api] * self.args.api_kills)
+                  [self.kill_redis] * self.args.redis_kills + [self.kill_api] * self.args.api_kills +
+                  [self.kill_chroma] * self.args.chroma_kills)
         self.rng.shuffle(faults)
         for index, fault in enumerate(faults):
             mark = (index + 0.5) / (len(faults) + 0.5) * self.args.documents
@@ -211,6 +239,8 @@ class Chaos:
     def run(self):
         os.makedirs(self.env["DATA_DIR"], exist_ok=True)
         self.start_redis()
+        if self.args.chroma:
+            self.start_chroma()
         self.start_api()
         for _ in range(self.args.workers):
             self.start_worker()
@@ -266,7 +296,8 @@ class Chaos:
 
     def expected_chunks(self):
         """What one quiet worker makes of the same documents, in a Redis and a store of its own."""
-        quiet = Chaos(argparse.Namespace(**{**vars(self.args), "kills": 0, "stops": 0, "redis_kills": 0, "api_kills": 0}))
+        quiet = Chaos(argparse.Namespace(**{**vars(self.args), "kills": 0, "stops": 0, "redis_kills": 0, "api_kills": 0,
+                                           "chroma": None, "chroma_kills": 0}))
         try:
             os.makedirs(quiet.env["DATA_DIR"], exist_ok=True)
             quiet.start_redis()
@@ -287,7 +318,7 @@ class Chaos:
             quiet.close(keep=False)
 
     def close(self, keep):
-        for process in self.workers + [self.api, self.redis]:
+        for process in self.workers + [self.api, self.redis, self.chroma]:
             if process and process.poll() is None:
                 process.send_signal(signal.SIGCONT)
                 process.kill()
@@ -308,6 +339,8 @@ def main():
     parser.add_argument("--stops", type=int, default=1)
     parser.add_argument("--redis-kills", type=int, default=1)
     parser.add_argument("--api-kills", type=int, default=1)
+    parser.add_argument("--chroma", help="program of a Chroma server")
+    parser.add_argument("--chroma-kills", type=int, default=0)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--folder", default="/dev/shm" if os.access("/dev/shm", os.W_OK) else None,
                         help="where the files of Redis and the store go while it runs")
