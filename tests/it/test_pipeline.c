@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "common/base/clock.h"
+#include "tests/support/chroma_server.h"
 #include "tests/support/documents.h"
 #include "tests/support/jobs.h"
 #include "tests/support/pipeline.h"
@@ -396,6 +397,13 @@ test_chunks_written_must_be_chunks_expected(void **state)
 	assert_int_equal(pipeline_chunks(pipeline, "doc", 1, 1), 0);
 }
 
+/* Warnings that every hybrid answer over this store has: of the words that it cannot look for. */
+static size_t
+usual_warnings(const struct pipeline *pipeline)
+{
+	return (pipeline->env.store->ops->caps & STORE_CAP_LEXICAL) ? 0 : 1;
+}
+
 static bool
 rerank_fails(struct reranker *reranker, const struct provider_call *call, struct str text,
 	     const struct passage *passages, size_t count, float *out_scores, struct err *err)
@@ -421,13 +429,13 @@ test_failing_reranker_is_a_warning(void **state)
 	pipeline->env.reranker = &broken;
 	for (int i = 0; i < 2; i++) {
 		query(pipeline, "{\"query\":\"Where does the heron nest?\",\"rerank\":true}");
-		assert_int_equal(result_items(pipeline, "warnings"), 1);
+		assert_int_equal(result_items(pipeline, "warnings"), 1 + usual_warnings(pipeline));
 		assert_int_equal(result_items(pipeline, "citations"), 1);
 		assert_false(result_flag(pipeline, "cached")); /* such an answer is not kept */
 	}
 	pipeline->env.reranker = real;
 	query(pipeline, "{\"query\":\"Where does the heron nest?\",\"rerank\":true}");
-	assert_int_equal(result_items(pipeline, "warnings"), 0);
+	assert_int_equal(result_items(pipeline, "warnings"), usual_warnings(pipeline));
 }
 
 static bool
@@ -513,9 +521,10 @@ test_failing_generator_is_a_warning(void **state)
 		query(pipeline, question);
 
 		AUTO_PTR(js_free) struct js *result = pipeline_result(pipeline);
-		const struct js *warning = js_at(js_get(result, "warnings"), 0);
+		const struct js *warning =
+			js_at(js_get(result, "warnings"), usual_warnings(pipeline));
 
-		assert_int_equal(js_len(js_get(result, "warnings")), 1);
+		assert_int_equal(js_len(js_get(result, "warnings")), 1 + usual_warnings(pipeline));
 		assert_true(str_eq_c(js_str(js_get(warning, "code")), "GENERATOR_FAILED"));
 		assert_true(
 			str_eq_c(js_str(js_get(warning, "detail")), "the model does not answer"));
@@ -530,7 +539,7 @@ test_failing_generator_is_a_warning(void **state)
 	/* it is well again: its own answer, without a warning, and kept */
 	script.code = ERR_NONE;
 	query(pipeline, question);
-	assert_int_equal(result_items(pipeline, "warnings"), 0);
+	assert_int_equal(result_items(pipeline, "warnings"), usual_warnings(pipeline));
 	query(pipeline, question);
 	assert_true(result_flag(pipeline, "cached"));
 	pipeline->env.generator = real;
@@ -599,7 +608,8 @@ test_other_embedder_is_a_mismatch(void **state)
 	assert_int_equal(err.code, ERR_EMBEDDER_MISMATCH);
 	assert_int_equal(pipeline_chunks(pipeline, "doc", 2, 1), 0);
 	/* words alone need no vectors */
-	query(pipeline, "{\"query\":\"heron\",\"mode\":\"lexical\"}");
+	if (pipeline->env.store->ops->caps & STORE_CAP_LEXICAL)
+		query(pipeline, "{\"query\":\"heron\",\"mode\":\"lexical\"}");
 }
 
 static void
@@ -660,9 +670,30 @@ test_pdf_cites_its_page(void **state)
 
 #define PIPELINE_TEST(fn) cmocka_unit_test_setup_teardown(fn, set_up, tear_down)
 
-int
-main(void)
+/* For the settings of every pipeline that is started. */
+static struct chroma_server *
+use_chroma(void)
 {
+	struct err err = ERR_INIT;
+	struct chroma_server *server;
+	char port[16];
+
+	if (!http_client_global_init(&err))
+		abort();
+	server = chroma_server_start();
+	(void)snprintf(port, sizeof(port), "%d", chroma_server_port(server));
+	(void)setenv("STORE", "chroma", 1);
+	(void)setenv("CHROMA_PORT", port, 1);
+	return server;
+}
+
+/* test_pipeline [chroma]: over sqlite, or over a real Chroma server. */
+int
+main(int argc, char **argv)
+{
+	struct chroma_server *server =
+		argc > 1 && strcmp(argv[1], "chroma") == 0 ? use_chroma() : NULL;
+	int failed;
 	const struct CMUnitTest tests[] = {
 		PIPELINE_TEST(test_answer_cites_the_right_document),
 		PIPELINE_TEST(test_refuses_what_no_source_holds),
@@ -687,5 +718,7 @@ main(void)
 		PIPELINE_TEST(test_pdf_cites_its_page),
 	};
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	failed = cmocka_run_group_tests(tests, NULL, NULL);
+	chroma_server_stop(server);
+	return failed;
 }

@@ -33,6 +33,8 @@ pipeline_start(void)
 	str_copy(pipeline->folder, sizeof(pipeline->folder), STR("/tmp/rag-pipeline-XXXXXX"));
 	assert_non_null(mkdtemp(pipeline->folder));
 	setenv("DATA_DIR", pipeline->folder, 1);
+	setenv("REDIS_URL", redis_server_url(pipeline->server),
+	       1); /* for a store that asks it, too */
 	must(config_load(&pipeline->config, NULL, &err), &err);
 	pipeline->env.config = &pipeline->config;
 	pipeline->env.redis = pipeline->redis;
