@@ -177,9 +177,8 @@ check_collection(const struct chroma_store *store, const struct chroma_collectio
 
 /* GET by name, or POST: create or get. */
 static bool
-ask_for(struct chroma_store *store, struct str uid, const char *name, bool make,
-	const struct store_limits *limits, struct chroma_collection *out, bool *out_found,
-	struct err *err)
+ask_for(struct chroma_store *store, struct str uid, bool make, const struct store_limits *limits,
+	struct chroma_collection *out, bool *out_found, struct err *err)
 {
 	AUTO(http_reply) struct http_reply reply = { 0 };
 	AUTO(buf) struct buf body = BUF_INIT(REQUEST_MAX_BYTES);
@@ -187,8 +186,10 @@ ask_for(struct chroma_store *store, struct str uid, const char *name, bool make,
 	struct chroma_call call = { .method = make ? "POST" : "GET",
 				    .scope = CHROMA_DATABASE,
 				    .limits = limits };
-	char path[PATH_BYTES];
+	char name[CHROMA_NAME_BYTES], path[PATH_BYTES];
 
+	if (!chroma_name_format(name, str_of(store->config->chroma_prefix), uid, err))
+		return false;
 	http_reply_init(&reply, CHROMA_REPLY_BYTES);
 	(void)snprintf(path, sizeof(path), "/collections%s%s", make ? "" : "/", make ? "" : name);
 	call.path = path;
@@ -215,15 +216,12 @@ chroma_find(struct chroma_store *store, struct str uid, enum chroma_want want,
 	    struct err *err)
 {
 	struct chroma_preflight preflight;
-	char name[CHROMA_NAME_BYTES];
 	bool found = recall(store, uid, out), known = found;
 
-	if (!found && (!chroma_name_format(name, str_of(store->config->chroma_prefix), uid, err) ||
-		       !chroma_prepare(store, limits, &preflight, err) ||
-		       !ask_for(store, uid, name, false, limits, out, &found, err)))
+	if (!found && (!chroma_prepare(store, limits, &preflight, err) ||
+		       !ask_for(store, uid, false, limits, out, &found, err)))
 		return false;
-	if (!found && want == CHROMA_MAKE &&
-	    !ask_for(store, uid, name, true, limits, out, &found, err))
+	if (!found && want == CHROMA_MAKE && !ask_for(store, uid, true, limits, out, &found, err))
 		return false;
 	*out_found = found;
 	if (!found)

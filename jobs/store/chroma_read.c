@@ -90,15 +90,14 @@ read_ids(struct chroma_store *store, struct str uid, const struct str *document_
 
 bool
 chroma_document_ids(struct chroma_store *store, struct str uid, struct str document_id,
-		    const struct store_limits *limits, struct arena *arena, struct str **out,
-		    size_t *out_count, struct err *err)
+		    const struct store_limits *limits, struct arena *arena, struct chroma_ids *out,
+		    struct err *err)
 {
 	struct id_list list = { .arena = arena };
 
 	if (!read_ids(store, uid, &document_id, limits, &list, err))
 		return false;
-	*out = list.items;
-	*out_count = list.count;
+	*out = (struct chroma_ids){ list.items, list.count };
 	return true;
 }
 
@@ -107,18 +106,17 @@ chroma_count(struct store *store, struct str uid, struct str document_id, struct
 	     int64_t *out_chunks, struct err *err)
 {
 	AUTO(arena) struct arena arena = { .max_bytes = IDS_MAX_BYTES };
-	struct str *ids = NULL;
-	size_t count = 0;
+	struct chroma_ids ids = { NULL, 0 };
 	int64_t chunks = 0;
 
 	if (!chroma_document_ids((struct chroma_store *)store, uid, document_id, NULL, &arena, &ids,
-				 &count, err))
+				 err))
 		return err_wrap(err, "count chunks");
-	for (size_t i = 0; i < count; i++) {
+	for (size_t i = 0; i < ids.count; i++) {
 		struct chroma_id id;
 
-		chunks += chroma_id_parse(ids[i], &id) && str_eq(id.document_id, document_id) &&
-			  str_eq(id.gen, gen);
+		chunks += chroma_id_parse(ids.items[i], &id) &&
+			  str_eq(id.document_id, document_id) && str_eq(id.gen, gen);
 	}
 	*out_chunks = chunks;
 	return true;

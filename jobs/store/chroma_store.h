@@ -137,10 +137,14 @@ bool chroma_remove_collection(struct store *store, struct str uid, struct err *e
 
 /* ---- chroma_read.c ---- */
 
+struct chroma_ids {
+	struct str *items; /* arena */
+	size_t count;
+};
 /* The ids of all records of a document, all generations. */
 bool chroma_document_ids(struct chroma_store *store, struct str uid, struct str document_id,
-			 const struct store_limits *limits, struct arena *arena, struct str **out,
-			 size_t *out_count, struct err *err);
+			 const struct store_limits *limits, struct arena *arena,
+			 struct chroma_ids *out, struct err *err);
 bool chroma_search(struct store *store, const struct store_search *search, struct arena *arena,
 		   struct store_hits *out, struct err *err);
 bool chroma_count(struct store *store, struct str uid, struct str document_id, struct str gen,

@@ -271,8 +271,8 @@ write_base64(struct buf *out, const float *vector, size_t dim)
 		}
 		*to++ = digits[three[0] >> 2];
 		*to++ = digits[(three[0] & 3) << 4 | three[1] >> 4];
-		*to++ = at + 1 < bytes ? digits[(three[1] & 15) << 2 | three[2] >> 6] : '=';
-		*to++ = at + 2 < bytes ? digits[three[2] & 63] : '=';
+		*to++ = (char)(at + 1 < bytes ? digits[(three[1] & 15) << 2 | three[2] >> 6] : '=');
+		*to++ = (char)(at + 2 < bytes ? digits[three[2] & 63] : '=');
 	}
 	*to = '"';
 	buf_commit(out, len + 2);

@@ -70,19 +70,19 @@ remove_selected(struct chroma_store *store, struct str uid, struct str document_
 		struct err *err)
 {
 	AUTO(arena) struct arena arena = { .max_bytes = IDS_MAX_BYTES };
-	struct str *ids = NULL;
-	size_t count = 0, chosen = 0;
+	struct chroma_ids ids = { NULL, 0 };
+	size_t chosen = 0;
 
-	if (!chroma_document_ids(store, uid, document_id, limits, &arena, &ids, &count, err))
+	if (!chroma_document_ids(store, uid, document_id, limits, &arena, &ids, err))
 		return false;
-	for (size_t i = 0; i < count; i++) {
+	for (size_t i = 0; i < ids.count; i++) {
 		struct chroma_id id;
 
-		if (chroma_id_parse(ids[i], &id) && str_eq(id.document_id, document_id) &&
+		if (chroma_id_parse(ids.items[i], &id) && str_eq(id.document_id, document_id) &&
 		    selects(selection, &id))
-			ids[chosen++] = ids[i];
+			ids.items[chosen++] = ids.items[i];
 	}
-	return delete_ids(store, uid, ids, chosen, limits, err);
+	return delete_ids(store, uid, ids.items, chosen, limits, err);
 }
 
 bool
