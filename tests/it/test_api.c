@@ -13,6 +13,7 @@
 #include "common/base/id.h"
 #include "common/base/mem.h"
 #include "common/catalog.h"
+#include "common/governor.h"
 #include "common/sha256.h"
 #include "jobs/spec/spec.h"
 #include "tests/support/api.h"
@@ -1181,6 +1182,38 @@ test_workers(void **state)
 	arena_release(&arena);
 }
 
+/* What the governor knows, for operators. */
+static void
+test_dependencies(void **state)
+{
+	(void)state;
+	struct governor_limits limits = { .requests_per_minute = 1 };
+	struct governor_opts opts = { 0 };
+	struct governor_ticket ticket;
+	struct answer answer = { 0 };
+	struct err err = ERR_INIT;
+	int64_t wait_ms;
+
+	ask(api, &answer, "GET", V1 "/dependencies", NULL);
+	assert_int_equal(answer.status, 200);
+	assert_int_equal(js_len(answer_get(&answer, "data")), 0);
+	answer_release(&answer);
+	MUST(governor_acquire(redis, STR("gemini:m:0a0b0c0d"), &limits, &opts, 0, &ticket, &wait_ms,
+			      e));
+	assert_false(governor_acquire(redis, STR("gemini:m:0a0b0c0d"), &limits, &opts, 0, &ticket,
+				      &wait_ms, &err));
+	ask(api, &answer, "GET", V1 "/dependencies", NULL);
+	assert_int_equal(js_len(answer_get(&answer, "data")), 1);
+	assert_true(answer_is(&answer, "data/0/name", "gemini m"));
+	assert_true(answer_is(&answer, "data/0/breaker", "closed"));
+	assert_true(answer_is(&answer, "data/0/waiting_for", "gemini m: requests per minute"));
+	assert_int_equal(answer_int(&answer, "data/0/requests/used"), 1);
+	assert_int_equal(answer_int(&answer, "data/0/requests/limit"), 1);
+	assert_int_equal(answer_int(&answer, "data/0/refused_total"), 1);
+	answer_release(&answer);
+	ask_status(api, 422, "GET", V1 "/dependencies?x=y", NULL);
+}
+
 static void
 test_delay(void **state)
 {
@@ -1281,6 +1314,7 @@ main(void)
 		cmocka_unit_test(test_job_pages),
 		cmocka_unit_test(test_queues),
 		cmocka_unit_test(test_workers),
+		cmocka_unit_test(test_dependencies),
 		cmocka_unit_test(test_delay),
 		cmocka_unit_test(test_monitor),
 	};
