@@ -17,10 +17,12 @@
 #include "common/base/buf.h"
 #include "common/base/mem.h"
 #include "common/base/str.h"
+#include "common/governor.h"
 #include "common/http_client.h"
 #include "common/json.h"
 #include "tests/support/api.h"
 #include "tests/support/folder.h"
+#include "tests/support/must.h"
 #include "tests/support/process.h"
 #include "tests/support/redis_server.h"
 
@@ -445,6 +447,35 @@ shows_the_live_view(void **state)
 	check_has(f->err, "did you mean 'top'?");
 }
 
+/* What the governor holds in Redis, whoever put it there. */
+static void
+shows_providers(void **state)
+{
+	struct fixture *f = *state;
+	struct governor_limits limits = { .requests_per_minute = 600, .concurrency = 4 };
+	struct governor_opts opts = { .breaker_failures = 1, .breaker_open_ms = 3600000 };
+	struct governor_report report = { GOVERNOR_OUTAGE, -1, -1, "could not reach it" };
+	AUTO_PTR(redis_free) struct redis *redis = redis_server_connect(f->redis);
+	struct governor_ticket ticket;
+	int64_t wait_ms;
+
+	run(f, CLI_OK, "providers", NULL);
+	check_has(f->err, "no provider was used within the last hour");
+	MUST(governor_acquire(redis, STR("gemini:m:01020304"), &limits, &opts, 0, &ticket, &wait_ms,
+			      e));
+	run(f, CLI_OK, "providers", NULL);
+	check_has(f->out, "gemini m  closed ");
+	check_has(f->out, " 1/600 ");
+	check_has(f->out, " 1/4 ");
+	governor_report(redis, &ticket, &report);
+	run(f, CLI_OK, "providers", NULL);
+	check_has(f->out, "gemini m  open ");
+	check_has(f->out, "gemini m: out of service (");
+	check_has(f->out, " ago: could not reach it");
+	run(f, CLI_OK, "providers", "--json", NULL);
+	check_has(f->out, "\"breaker\":\"open\"");
+}
+
 int
 main(void)
 {
@@ -453,8 +484,7 @@ main(void)
 		cmocka_unit_test(watches_jobs),		 cmocka_unit_test(evaluates),
 		cmocka_unit_test(looks_after_dead_jobs), cmocka_unit_test(shows_the_live_view),
 		cmocka_unit_test(follows_an_answer),	 cmocka_unit_test(keeps_a_conversation),
-		cmocka_unit_test(imports_in_bulk),	 cmocka_unit_test(keeps_a_conversation),
-		cmocka_unit_test(imports_in_bulk),
+		cmocka_unit_test(imports_in_bulk),	 cmocka_unit_test(shows_providers),
 	};
 
 	return cmocka_run_group_tests(tests, group_setup, group_teardown);
