@@ -107,12 +107,12 @@ make_label(const char *name, char *out, size_t out_bytes)
 static void
 make_waiting_for(const char *name, const char *reason, char *out, size_t out_bytes)
 {
-	size_t room = out_bytes - strlen(reason) - 2;
-	char label[160];
+	size_t room = out_bytes - strlen(reason) - 2, len;
 
 	assert(room < out_bytes);
-	make_label(name, label, sizeof(label) < room ? sizeof(label) : room);
-	(void)snprintf(out, out_bytes, "%s: %s", label, reason);
+	make_label(name, out, room);
+	len = strlen(out);
+	(void)snprintf(out + len, out_bytes - len, ": %s", reason);
 }
 
 static void
