@@ -30,7 +30,7 @@ def document(number):
 def settings(fake, arguments):
     return {"EMBEDDER": "openai", "OPENAI_BASE_URL": fake.url("openai"), "OPENAI_API_KEY": "sk-bench", "EMBEDDING_BATCH": "1",
             "EMBEDDING_CACHE_BYTES": "0", "EMBEDDING_RPM": str(arguments.limit), "GENERATOR": "extractive", "RERANKER": "none",
-            "WORKERS": str(arguments.slots), "QUEUES": "ingest", "LOG_LEVEL": "warn"}
+            "WORKERS": str(arguments.slots), "QUEUES": "ingest"}
 
 
 def get(running, path):
