@@ -268,13 +268,14 @@ fill_ticket(struct str name, const struct governor_limits *limits, const struct 
 }
 
 bool
+// NOLINTNEXTLINE(readability-function-size): one more than usual, for callers that have all at hand
 governor_acquire(struct redis *redis, struct str name, const struct governor_limits *limits,
 		 const struct governor_opts *opts, int64_t tokens, struct governor_ticket *out,
 		 int64_t *out_wait_ms, struct err *err)
 {
 	int64_t end_ms = clock_mono_ms() + opts->max_wait_ms;
 	struct governor_ticket ticket;
-	struct verdict verdict;
+	struct verdict verdict = { 0 };
 
 	fill_ticket(name, limits, opts, tokens, &ticket);
 	if (!redis) {
@@ -290,6 +291,7 @@ governor_acquire(struct redis *redis, struct str name, const struct governor_lim
 			return false;
 		if (verdict.granted)
 			break;
+		assert(verdict.reason);
 		if (strcmp(verdict.reason->wire, "concurrency") != 0 || left_ms <= 0)
 			return refused(&ticket, &verdict, err);
 		if (!wait_for_place(redis, &ticket, least(left_ms, verdict.wait_ms), err))
