@@ -115,9 +115,9 @@ take_used(const struct js *root, struct remote_used *used)
 		used->search_units = value;
 	if (!js_is(usage, JS_OBJECT))
 		return;
-	if (js_get_int(usage, "total_tokens", &value) && value >= 0)
-		used->tokens_in = value;
-	else if (js_get_int(usage, "prompt_tokens", &value) && value >= 0)
+	if ((js_get_int(usage, "total_tokens", &value) ||
+	     js_get_int(usage, "prompt_tokens", &value)) &&
+	    value >= 0)
 		used->tokens_in = value;
 }
 

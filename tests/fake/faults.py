@@ -91,7 +91,7 @@ def before(row, dialect, route):
 
 def spoil_number(text):
     def spoil(call):
-        call.vectors[-1] = [text, *call.vectors[-1][1:]] if call.vectors else []
+        call.vectors[-1:] = [[text, *vector[1:]] for vector in call.vectors[-1:]]
         call.results[-1:] = [(i, float("nan") if text == "NaN" else None if text == "null" else s) for i, s in call.results[-1:]]
     return spoil
 
