@@ -19,6 +19,7 @@ struct model_answer {
 	bool complete;			  /* it came to its end */
 	bool truncated;			  /* the end was a limit of tokens */
 	bool withheld;			  /* the end was a filter of the provider's */
+	bool refused;			  /* the text is the model\'s own refusal */
 	char why[MODEL_ANSWER_WHY_BYTES]; /* the provider's word for the end, e.g. "SAFETY"; "" = none */
 	int64_t tokens_in, tokens_out; /* -1 = not said */
 };

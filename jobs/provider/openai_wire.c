@@ -151,22 +151,9 @@ openai_build_chat(const struct openai_chat *chat, struct buf *out)
 	jw_end(&w);
 }
 
-void
-openai_answer_init(struct openai_answer *answer)
-{
-	*answer = (struct openai_answer){ .tokens_in = -1, .tokens_out = -1 };
-	buf_init(&answer->text, OPENAI_MAX_ANSWER_BYTES);
-}
-
-void
-openai_answer_release(struct openai_answer *answer)
-{
-	buf_release(&answer->text);
-}
-
 /* `delta` of a stream, `message` else. */
 static void
-take_text(const struct js *message, struct openai_answer *answer)
+take_text(const struct js *message, struct model_answer *answer)
 {
 	struct str text = { 0 };
 
@@ -182,7 +169,7 @@ take_text(const struct js *message, struct openai_answer *answer)
 }
 
 static bool
-take_choice(const struct js *choice, struct openai_answer *answer, struct err *err)
+take_choice(const struct js *choice, struct model_answer *answer, struct err *err)
 {
 	struct str reason = { 0 };
 
@@ -192,17 +179,18 @@ take_choice(const struct js *choice, struct openai_answer *answer, struct err *e
 	take_text(js_get(choice, "message"), answer);
 	if (!buf_ok(&answer->text))
 		return err_set(err, ERR_PROVIDER_REPLY, "the answer is longer than %zu bytes",
-			       OPENAI_MAX_ANSWER_BYTES);
+			       MODEL_ANSWER_MAX_BYTES);
 	if (js_get_str(choice, "finish_reason", &reason) && reason.len > 0) {
 		answer->complete = true;
 		answer->truncated = str_eq_c(reason, "length");
-		answer->filtered = str_eq_c(reason, "content_filter");
+		answer->withheld = str_eq_c(reason, "content_filter");
+		(void)str_copy(answer->why, sizeof(answer->why), reason);
 	}
 	return true;
 }
 
 static bool
-take_root(const struct js *root, struct openai_answer *answer, struct err *err)
+take_root(const struct js *root, struct model_answer *answer, struct err *err)
 {
 	const struct js *choices = js_get(root, "choices"), *usage = js_get(root, "usage");
 
@@ -214,7 +202,7 @@ take_root(const struct js *root, struct openai_answer *answer, struct err *err)
 }
 
 bool
-openai_parse_chat(const struct reply *reply, struct openai_answer *answer, struct err *err)
+openai_parse_chat(const struct reply *reply, struct model_answer *answer, struct err *err)
 {
 	const struct js *choices = NULL;
 
@@ -231,7 +219,7 @@ openai_parse_chat(const struct reply *reply, struct openai_answer *answer, struc
 
 bool
 openai_take_event(struct str data, const char *provider, const char *key,
-		  struct openai_answer *answer, struct err *err)
+		  struct model_answer *answer, struct err *err)
 {
 	AUTO(reply) struct reply reply = { 0 };
 	const struct js *error = NULL;

@@ -13,11 +13,10 @@
 #include "common/base/buf.h"
 #include "common/base/err.h"
 #include "common/base/str.h"
+#include "jobs/provider/model_answer.h"
 #include "jobs/provider/remote.h"
 #include "jobs/provider/reply.h"
 #include "jobs/step/prompt.h"
-
-#define OPENAI_MAX_ANSWER_BYTES ((size_t)4 * 1024 * 1024)
 
 /* ---- embeddings ---- */
 
@@ -54,25 +53,12 @@ struct openai_chat {
 
 void openai_build_chat(const struct openai_chat *chat, struct buf *out);
 
-/* An answer as far as it has come. */
-struct openai_answer {
-	struct buf text;
-	bool complete;		       /* it came to its end: a finish_reason, or [DONE] */
-	bool truncated;		       /* the end was a limit of tokens */
-	bool filtered;		       /* the end was a content filter */
-	bool refused;		       /* the text is the model's own refusal */
-	int64_t tokens_in, tokens_out; /* -1 = not said */
-};
-
-void openai_answer_init(struct openai_answer *answer);
-void openai_answer_release(struct openai_answer *answer);
-
 /* The body of an answer that was not streamed. */
-bool openai_parse_chat(const struct reply *reply, struct openai_answer *answer, struct err *err);
+bool openai_parse_chat(const struct reply *reply, struct model_answer *answer, struct err *err);
 
 /* The data of one event of a stream: adds to the answer. An error inside the stream fails as it would have outside (`key`: masked in
  * its message). */
 bool openai_take_event(struct str data, const char *provider, const char *key,
-		       struct openai_answer *answer, struct err *err);
+		       struct model_answer *answer, struct err *err);
 
 #endif

@@ -165,6 +165,7 @@ server_embedder_open(const struct config *config, const struct embedder_ops *ops
 
 	self->embedder.ops = ops;
 	self->dialect = dialect;
+	self->config = config;
 	if (!choose_embedder(config, &self->choice, err) ||
 	    !spec_embedder_fingerprint(config, self->embedder.fingerprint, err) ||
 	    !remote_new(&(struct remote_opts){ .at = &self->choice.at,

@@ -42,7 +42,8 @@ struct server_embedder {
 	struct embedder embedder; /* first: this is what the caller has */
 	struct embedder_choice choice;
 	const struct embed_dialect *dialect;
-	struct remote *remote; /* owned */
+	const struct config *config; /* borrowed: outlives the instance */
+	struct remote *remote;	     /* owned */
 	/* learnt */
 	unsigned without;   /* fields that are left out: the dialect's own bits */
 	size_t per_request; /* texts in one request; 0 = all of a call */

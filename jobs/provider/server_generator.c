@@ -211,6 +211,7 @@ finish(const struct server_generator *self, const struct model_answer *answer, s
 			       answer->text.len);
 	*out = (struct generated){
 		.text = str_make(text, answer->text.len),
+		.refused = answer->refused,
 		.truncated = answer->truncated || answer->withheld,
 		.model = self->choice.at.model,
 	};

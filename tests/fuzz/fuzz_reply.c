@@ -24,11 +24,11 @@ check_vectors(const float *vectors, size_t count)
 }
 
 static void
-check_answer(struct openai_answer *answer)
+check_answer(struct model_answer *answer)
 {
 	must(str_utf8_valid(text_of(&answer->text), NULL), "an answer is UTF-8");
 	must(answer->tokens_in >= -1 && answer->tokens_out >= -1, "counts are counts");
-	openai_answer_release(answer);
+	model_answer_release(answer);
 }
 
 int
@@ -38,7 +38,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct reply reply = { 0 };
 	struct js *strict = NULL;
 	struct err err = ERR_INIT;
-	struct openai_answer answer;
+	struct model_answer answer;
 	bool is_json = js_parse(text, &strict, &err);
 
 	err = ERR_INIT;
@@ -50,7 +50,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		for (size_t count = 1; count <= 2; count++)
 			if (openai_parse_embed(&reply, count, DIM, vectors, &used, &err))
 				check_vectors(vectors, count);
-		openai_answer_init(&answer);
+		model_answer_init(&answer);
 		(void)openai_parse_chat(&reply, &answer, &err);
 		check_answer(&answer);
 		reply_release(&reply);
@@ -59,7 +59,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		must(!is_json, "what is JSON is a reply");
 	}
 	js_free(strict);
-	openai_answer_init(&answer);
+	model_answer_init(&answer);
 	(void)openai_take_event(text, "openai", "key", &answer, &err);
 	check_answer(&answer);
 	return 0;

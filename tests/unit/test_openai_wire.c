@@ -191,18 +191,18 @@ test_chat_request(void **state)
 /* ---- chat: the reply ---- */
 
 static bool
-parse_chat(const char *json, struct openai_answer *answer, struct err *err)
+parse_chat(const char *json, struct model_answer *answer, struct err *err)
 {
 	AUTO(reply) struct reply reply = { 0 };
 
-	openai_answer_init(answer);
+	model_answer_init(answer);
 	return reply_read(str_of(json), &reply, err) && openai_parse_chat(&reply, answer, err);
 }
 
 static void
 test_whole_answer(void **state)
 {
-	struct openai_answer answer;
+	struct model_answer answer;
 
 	(void)state;
 	MUST(parse_chat(
@@ -211,17 +211,17 @@ test_whole_answer(void **state)
 		"\"prompt_tokens\":40,\"completion_tokens\":12}}",
 		&answer, e));
 	assert_string_equal(answer.text.data, "Hi [1]");
-	assert_true(answer.complete && !answer.truncated && !answer.filtered && !answer.refused);
+	assert_true(answer.complete && !answer.truncated && !answer.withheld && !answer.refused);
 	assert_int_equal(answer.tokens_in, 40);
 	assert_int_equal(answer.tokens_out, 12);
-	openai_answer_release(&answer);
+	model_answer_release(&answer);
 
 	MUST(parse_chat("{\"choices\":[{\"message\":{\"content\":\"Hi\"},\"finish_reason\":"
 			"\"length\"}]}",
 			&answer, e));
 	assert_true(answer.truncated);
 	assert_int_equal(answer.tokens_in, -1);
-	openai_answer_release(&answer);
+	model_answer_release(&answer);
 
 	/* content may be null; an unknown finish_reason is accepted */
 	MUST(parse_chat(
@@ -229,19 +229,19 @@ test_whole_answer(void **state)
 		&answer, e));
 	assert_int_equal(answer.text.len, 0);
 	assert_true(answer.complete);
-	openai_answer_release(&answer);
+	model_answer_release(&answer);
 
 	MUST(parse_chat("{\"choices\":[{\"message\":{\"content\":null,\"refusal\":\"I cannot\"},"
 			"\"finish_reason\":\"stop\"}],\"usage\":null}",
 			&answer, e));
 	assert_true(answer.refused);
-	openai_answer_release(&answer);
+	model_answer_release(&answer);
 
 	MUST(parse_chat("{\"choices\":[{\"message\":{\"content\":\"\"},\"finish_reason\":"
 			"\"content_filter\"}]}",
 			&answer, e));
-	assert_true(answer.filtered);
-	openai_answer_release(&answer);
+	assert_true(answer.withheld);
+	model_answer_release(&answer);
 }
 
 static void
@@ -257,21 +257,21 @@ test_answers_that_are_none(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(bodies); i++) {
-		struct openai_answer answer;
+		struct model_answer answer;
 		struct err err = ERR_INIT;
 
 		assert_false(parse_chat(bodies[i], &answer, &err));
 		assert_int_equal(err.code, ERR_PROVIDER_REPLY);
-		openai_answer_release(&answer);
+		model_answer_release(&answer);
 	}
 }
 
 /* ---- chat: the stream ---- */
 
 static bool
-take_all(const char *const *events, struct openai_answer *answer, struct err *err)
+take_all(const char *const *events, struct model_answer *answer, struct err *err)
 {
-	openai_answer_init(answer);
+	model_answer_init(answer);
 	for (; *events; events++)
 		if (!openai_take_event(str_of(*events), "openai", "s3cret", answer, err))
 			return false;
@@ -296,7 +296,7 @@ test_a_stream_as_openai_sends_it(void **state)
 		"[DONE]",
 		NULL
 	};
-	struct openai_answer answer;
+	struct model_answer answer;
 
 	(void)state;
 	MUST(take_all(events, &answer, e));
@@ -304,7 +304,7 @@ test_a_stream_as_openai_sends_it(void **state)
 	assert_true(answer.complete && !answer.truncated);
 	assert_int_equal(answer.tokens_in, 40);
 	assert_int_equal(answer.tokens_out, 2);
-	openai_answer_release(&answer);
+	model_answer_release(&answer);
 }
 
 static void
@@ -315,13 +315,13 @@ test_reasoning_is_not_the_answer(void **state)
 		"{\"choices\":[{\"delta\":{\"reasoning\":\"hm\",\"content\":null}}]}",
 		"{\"choices\":[{\"delta\":{\"content\":\"Yes\"}}]}", NULL
 	};
-	struct openai_answer answer;
+	struct model_answer answer;
 
 	(void)state;
 	MUST(take_all(events, &answer, e));
 	assert_string_equal(answer.text.data, "Yes");
 	assert_false(answer.complete);
-	openai_answer_release(&answer);
+	model_answer_release(&answer);
 }
 
 static void
@@ -333,18 +333,18 @@ test_a_stream_without_done_is_complete_by_its_finish_reason(void **state)
 	};
 	static const char *const only_done[] = { DELTA("x"), "[DONE]", NULL };
 	static const char *const cut[] = { DELTA("x"), NULL };
-	struct openai_answer answer;
+	struct model_answer answer;
 
 	(void)state;
 	MUST(take_all(events, &answer, e));
 	assert_true(answer.complete && answer.truncated);
-	openai_answer_release(&answer);
+	model_answer_release(&answer);
 	MUST(take_all(only_done, &answer, e));
 	assert_true(answer.complete);
-	openai_answer_release(&answer);
+	model_answer_release(&answer);
 	MUST(take_all(cut, &answer, e));
 	assert_false(answer.complete);
-	openai_answer_release(&answer);
+	model_answer_release(&answer);
 }
 
 static void
@@ -352,20 +352,20 @@ test_an_emoji_that_was_cut_in_two(void **state)
 {
 	static const char *const events[] = { DELTA("a\\ud83d"), DELTA("\\ude00b"),
 					      DELTA("\\ud83d\\ude00"), NULL };
-	struct openai_answer answer;
+	struct model_answer answer;
 
 	(void)state;
 	MUST(take_all(events, &answer, e));
 	assert_string_equal(answer.text.data, "a\xef\xbf\xbd\xef\xbf\xbd"
 					      "b\xf0\x9f\x98\x80");
-	openai_answer_release(&answer);
+	model_answer_release(&answer);
 }
 
 static void
 check_event_fails(const char *event, enum err_code code)
 {
 	const char *const events[] = { DELTA("x"), event, NULL };
-	struct openai_answer answer;
+	struct model_answer answer;
 	struct err err = ERR_INIT;
 	size_t at = 0;
 
@@ -373,7 +373,7 @@ check_event_fails(const char *event, enum err_code code)
 	assert_int_equal(err.code, code);
 	assert_false(str_find(str_of(err.msg), STR("s3cret"), &at));
 	assert_string_equal(answer.text.data, "x");
-	openai_answer_release(&answer);
+	model_answer_release(&answer);
 }
 
 static void
@@ -404,14 +404,14 @@ test_null_errors_and_odd_choices_are_passed_over(void **state)
 		"{\"usage\":{\"prompt_tokens\":-4}}",
 		NULL
 	};
-	struct openai_answer answer;
+	struct model_answer answer;
 
 	(void)state;
 	MUST(take_all(events, &answer, e));
 	assert_int_equal(answer.text.len, 0);
 	assert_false(answer.complete);
 	assert_int_equal(answer.tokens_in, -1);
-	openai_answer_release(&answer);
+	model_answer_release(&answer);
 }
 
 int
