@@ -78,7 +78,7 @@ open_embedder(enum config_embedder kind)
 {
 	struct embedder *embedder = NULL;
 
-	config.embedder = kind;
+	config.embedder = (int)kind;
 	config.embedder_dim = kind == EMBEDDER_GEMINI ? DIM : 256;
 	MUST(embedder_open(&config, &embedder, e));
 	return embedder;
@@ -496,7 +496,7 @@ open_reranker(enum config_reranker kind, const char *dialect)
 {
 	struct reranker *reranker = NULL;
 
-	config.reranker = kind;
+	config.reranker = (int)kind;
 	config.reranker_url = fake_provider_url(fake, dialect);
 	config.reranker_api_key.value = KEY;
 	if (kind == RERANKER_JINA)

@@ -123,10 +123,11 @@ test_vectors_that_do_not_fit_the_texts(void **state)
 		"{\"data\":[{\"index\":0,\"embedding\":[1,0]},{\"index\":2,\"embedding\":[1,0]}]}",
 		"{\"data\":[{\"index\":0,\"embedding\":[1,0]},{\"index\":-1,\"embedding\":[1,0]}]}",
 		"{\"data\":[{\"index\":0,\"embedding\":[1,0]},{\"embedding\":[1,0]}]}",
-		"{\"data\":[{\"index\":0,\"embedding\":[1,0]},{\"index\":1,\"embedding\":[1,0,0]}]"
-		"}",
-		"{\"data\":[{\"index\":0,\"embedding\":[1,0]},{\"index\":1,\"embedding\":[1,null]}]"
-		"}",
+		("{\"data\":[{\"index\":0,\"embedding\":[1,0]},{\"index\":1,\"embedding\":[1,0,0]}]"
+		 "}"),
+		("{\"data\":[{\"index\":0,\"embedding\":[1,0]},{\"index\":1,\"embedding\":[1,null]}"
+		 "]"
+		 "}"),
 		"{\"data\":[{\"index\":0,\"embedding\":[1,0]},{\"index\":1}]}",
 		"{\"data\":[{\"index\":0,\"embedding\":[1,0]},7]}",
 		"{\"data\":{\"index\":0}}",
@@ -328,8 +329,8 @@ static void
 test_a_stream_without_done_is_complete_by_its_finish_reason(void **state)
 {
 	static const char *const events[] = {
-		DELTA("x"), "{\"choices\":[{\"delta\":{},\"finish_reason\":\"length\"}]}", "", "  ",
-		NULL
+		(DELTA("x")), "{\"choices\":[{\"delta\":{},\"finish_reason\":\"length\"}]}", "",
+		"  ", NULL
 	};
 	static const char *const only_done[] = { DELTA("x"), "[DONE]", NULL };
 	static const char *const cut[] = { DELTA("x"), NULL };
