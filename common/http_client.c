@@ -16,6 +16,7 @@
 
 #define LOOK_MS 100 /* how often cancel is looked at while nothing happens */
 #define KEPT_CONNECTIONS 8L
+#define EARLY_BYTES ((size_t)64 * 1024) /* a body that is longer may be refused while it is sent */
 #define HEADERS_MAX_BYTES ((size_t)64 * 1024)
 
 struct http_client {
@@ -369,15 +370,18 @@ fail(const struct http_client *client, const struct run *run, CURLcode code, str
 
 /* What is known of a transfer besides its reply. */
 static void
-note_transfer(const struct http_client *client, const struct http_call *call, bool done,
-	      struct http_reply *reply)
+note_transfer(const struct http_client *client, const struct http_call *call, CURLcode code,
+	      bool done, struct http_reply *reply)
 {
 	curl_off_t sent_bytes = 0;
 	long connects = 0, status = 0;
 
 	curl_easy_getinfo(client->easy, CURLINFO_SIZE_UPLOAD_T, &sent_bytes);
 	curl_easy_getinfo(client->easy, CURLINFO_NUM_CONNECTS, &connects);
-	reply->send_broke = !done && sent_bytes > 0 && (size_t)sent_bytes < call->body.len;
+	/* a reset that comes with the first bytes leaves the count at 0; on an old connection it only says that it was old */
+	reply->send_broke = !done && (size_t)sent_bytes < call->body.len &&
+			    (sent_bytes > 0 || (code == CURLE_SEND_ERROR && connects > 0 &&
+						call->body.len > EARLY_BYTES));
 	reply->connected_anew = connects > 0;
 	if (done && curl_easy_getinfo(client->easy, CURLINFO_RESPONSE_CODE, &status) == CURLE_OK)
 		reply->status = (int)status;
@@ -406,7 +410,7 @@ http_client_run(struct http_client *client, const struct http_call *call, struct
 	bool done = code == CURLE_OK && run.stop == ERR_NONE;
 
 	reply->total_ms = clock_mono_ms() - start_ms;
-	note_transfer(client, call, done, reply);
+	note_transfer(client, call, code, done, reply);
 	if (!done)
 		fail(client, &run, code, err);
 	/* neither the caller's memory nor ours is looked at again */
