@@ -81,6 +81,7 @@ embed_pool_new(const struct embed_pool_opts *opts)
 
 	pool->opts = *opts;
 	atomic_store(&pool->limits.text_tokens, opts->text_tokens);
+	atomic_store(&pool->has_room, true); /* for who asks while the first look is on its way */
 	pthread_mutex_init(&pool->lock, NULL);
 	pthread_condattr_init(&monotonic);
 	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
