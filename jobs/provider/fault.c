@@ -137,7 +137,7 @@ looks_like_key(struct str text, const char *key, size_t *out_shown)
 void
 fault_redact(struct str text, const char *key, char *out, size_t out_bytes)
 {
-	AUTO(buf) struct buf line = BUF_INIT(4 * FAULT_MESSAGE_BYTES);
+	AUTO(buf) struct buf line = BUF_INIT((size_t)4 * FAULT_MESSAGE_BYTES);
 
 	text = str_trim(text);
 	for (size_t at = 0; at < text.len && line.len + 8 < line.max;) {
@@ -561,7 +561,7 @@ judge(int status, struct str body, const char *key, const struct http_reply *rep
 	AUTO_PTR(js_free) struct js *root = NULL;
 	struct told told = { .retry_ms = -1 };
 	struct err ignored = ERR_INIT;
-	struct str head = str_sub(body, 0, 2 * FAULT_MESSAGE_BYTES);
+	struct str head = str_sub(body, 0, (size_t)2 * FAULT_MESSAGE_BYTES);
 
 	if (body.len <= BODY_MAX_BYTES && js_parse(str_trim(body), &root, &ignored)) {
 		take_body(root, &told);

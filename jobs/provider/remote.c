@@ -135,7 +135,7 @@ pause_ms(const struct remote *remote, int64_t ms, struct err *err)
 
 		if (!check(remote->call, err))
 			return false;
-		if (remote->request->wait && now_ms - told_ms >= 2 * SLICE_MS) {
+		if (remote->request->wait && now_ms - told_ms >= INT64_C(2) * SLICE_MS) {
 			told_ms = now_ms;
 			if (!remote->request->wait(remote->request->user, err))
 				return false;

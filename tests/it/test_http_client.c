@@ -7,6 +7,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
 
 #include <cmocka.h>
 
@@ -537,10 +542,63 @@ tear_down(void **state)
 	return 0;
 }
 
+/* ---- HTTP/2 ---- */
+
+/* The first bytes of a TLS connection, in which the client says what it speaks. */
+struct hello {
+	int fd;
+	char bytes[4096];
+	size_t len;
+};
+
+static void *
+take_hello(void *user)
+{
+	struct hello *hello = user;
+	int fd = accept(hello->fd, NULL, NULL);
+	ssize_t got;
+
+	assert_true(fd >= 0);
+	got = recv(fd, hello->bytes, sizeof(hello->bytes), 0);
+	hello->len = got > 0 ? (size_t)got : 0;
+	close(fd);
+	return NULL;
+}
+
+/* To a TLS server HTTP/2 is offered first, HTTP/1.1 behind it (ALPN, RFC 7301). */
+static void
+test_http2_is_offered_to_tls_servers(void **state)
+{
+	struct sockaddr_in at = { .sin_family = AF_INET,
+				  .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	socklen_t len = sizeof(at);
+	struct hello hello = { .fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0) };
+	struct fixture fixture;
+	pthread_t thread;
+	size_t where = 0;
+
+	(void)state;
+	begin(&fixture, serve_mirror, NULL);
+	assert_int_equal(bind(hello.fd, (struct sockaddr *)&at, len), 0);
+	assert_int_equal(listen(hello.fd, 1), 0);
+	assert_int_equal(getsockname(hello.fd, (struct sockaddr *)&at, &len), 0);
+	assert_int_equal(pthread_create(&thread, NULL, take_hello, &hello), 0);
+	(void)snprintf(fixture.url, sizeof(fixture.url), "https://127.0.0.1:%d/",
+		       ntohs(at.sin_port));
+	struct http_call call = get(&fixture);
+
+	assert_false(run(&fixture, &call));
+	pthread_join(thread, NULL);
+	close(hello.fd);
+	assert_true(str_find(str_make(hello.bytes, hello.len), STR("\x02h2\x08http/1.1"), &where));
+	end(&fixture);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_http2_is_offered_to_tls_servers),
 		cmocka_unit_test(test_request_and_reply),
 		cmocka_unit_test(test_connection_is_kept),
 		cmocka_unit_test(test_own_server),
