@@ -27,6 +27,8 @@
 #define DEADLINE_SLACK_MS 20 /* a call's own timer is that exact */
 #define SLICE_MS 50	     /* a wait looks at cancel this often */
 #define ERROR_BODY_MAX ((size_t)64 * 1024)
+#define LARGE_BODY_BYTES                                                                           \
+	((size_t)256 * 1024) /* a server that hangs up on a smaller one has other reasons */
 #define KEY_HASH_DIGITS 8
 #define LEASE_MARGIN_MS 10000	  /* between the end of a call and its report */
 #define LONGEST_STREAM_MS 3600000 /* where a job has no deadline */
@@ -211,7 +213,8 @@ judge_break(struct remote *remote, struct err *err)
 		fault_of_reply(&remote->reply, body, remote->at.key, &remote->fault);
 		return fault_to_err(&remote->fault, remote->at.provider, err);
 	}
-	if (remote->reply.send_broke && err->code == ERR_PROTOCOL) {
+	if (remote->reply.send_broke && err->code == ERR_PROTOCOL &&
+	    remote->request->body.len >= LARGE_BODY_BYTES) {
 		remote->fault =
 			(struct fault){ .class = FAULT_BATCH, .status = 413, .retry_after_ms = -1 };
 		blame(remote, ERR_TOO_LARGE, "could not send all of the request to", err);
