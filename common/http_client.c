@@ -382,6 +382,7 @@ note_transfer(const struct http_client *client, const struct http_call *call, CU
 	reply->send_broke = !done && (size_t)sent_bytes < call->body.len &&
 			    (sent_bytes > 0 || (code == CURLE_SEND_ERROR && connects > 0 &&
 						call->body.len > EARLY_BYTES));
+	reply->unreachable = code == CURLE_COULDNT_CONNECT || code == CURLE_COULDNT_RESOLVE_HOST;
 	reply->connected_anew = connects > 0;
 	if (done && curl_easy_getinfo(client->easy, CURLINFO_RESPONSE_CODE, &status) == CURLE_OK)
 		reply->status = (int)status;
@@ -400,7 +401,7 @@ http_client_run(struct http_client *client, const struct http_call *call, struct
 	buf_clear(&reply->headers);
 	reply->status = 0;
 	reply->total_ms = 0;
-	reply->send_broke = reply->connected_anew = false;
+	reply->send_broke = reply->connected_anew = reply->unreachable = false;
 	run.max_body_bytes = call->max_body_bytes > 0 ? call->max_body_bytes : reply->body.max;
 	if (!make_headers(call, &headers, err))
 		return false;

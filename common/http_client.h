@@ -58,6 +58,7 @@ struct http_reply {
 	struct buf headers; /* "name: value\n" lines, names in lower case; the last answer's only */
 	int64_t total_ms;
 	bool send_broke; /* the connection ended before all of the body was sent: the server may not have wanted it */
+	bool unreachable; /* no connection could be made at last, whatever was sent before on one that had ended (then ERR_PROTOCOL) */
 	bool connected_anew; /* no connection of a call before could be used */
 };
 

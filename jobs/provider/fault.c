@@ -323,19 +323,21 @@ static const char *const words_of_batch[] = { "tokens per request",
 					      "maximum number of inputs",
 					      "too many sql variables",
 					      NULL };
-static const char *const words_of_text[] = { "context_length_exceeded",
-					     "exceed_context_size",
-					     "maximum context length",
-					     "exceeds the context length",
-					     "exceeds the available context",
-					     "context window",
-					     "inputs must have less than",
-					     "input is too large to process",
-					     "maximum number of tokens",
-					     "maximum input length",
-					     "too many tokens",
-					     "input is too long",
-					     NULL };
+static const char *const words_of_text[] = {
+	"context_length_exceeded",
+	"exceed_context_size",
+	"maximum context length",
+	"exceeds the context length",
+	"exceeds the available context",
+	"context window",
+	"inputs must have less than",
+	"too large to process", /* llama.cpp, with or without the number */
+	"maximum number of tokens",
+	"maximum input length",
+	"too many tokens",
+	"input is too long",
+	NULL
+};
 
 /* "at most 100", "maximum allowed batch size 32": the first number after the last of these words that is there. */
 static size_t
@@ -464,7 +466,11 @@ class_of_limit(const struct told *told)
 static enum fault_class
 class_of_request(int status, const struct told *told, struct fault *out)
 {
-	if (status != 413 && has_any(told->message, words_of_batch)) {
+	static const char *const one_text[] = { "too large to process", NULL };
+
+	if (status != 413 && has_any(told->message, words_of_batch) &&
+	    !has_any(told->message,
+		     one_text)) { /* whose "physical batch size" is no batch of ours */
 		out->batch_limit = said_limit(told->message);
 		return FAULT_BATCH;
 	}

@@ -213,6 +213,9 @@ judge_break(struct remote *remote, struct err *err)
 		fault_of_reply(&remote->reply, body, remote->at.key, &remote->fault);
 		return fault_to_err(&remote->fault, remote->at.provider, err);
 	}
+	/* the server went away, perhaps with a request that it had taken */
+	if (remote->reply.unreachable && err->code == ERR_PROTOCOL)
+		return blame(remote, ERR_PROVIDER_UNAVAILABLE, "could not reach", err);
 	if (remote->reply.send_broke && err->code == ERR_PROTOCOL &&
 	    remote->request->body.len >= LARGE_BODY_BYTES) {
 		remote->fault =

@@ -82,10 +82,10 @@ def before(row, dialect, route):
     if fault == "quota":
         return dialect.limited(formats.DAY, 3600.0, row.get("hint"))
     if fault == "batch_too_large":
-        return dialect.error(formats.Refuse(row.get("status", 413), "batch size is too large: at most 1 is allowed", "Validation", route=route))
+        return dialect.error(formats.Refuse(row.get("status", 413), f"batch size is too large: at most {row.get('limit', 2)} is allowed", "Validation", route=route))
     if fault == "input_too_long":
-        return dialect.error(formats.Refuse(row.get("status", 400), "This model's maximum context length is 8 tokens, however you requested 9 "
-                                            "tokens.", "context_length_exceeded", route=route))
+        return dialect.error(formats.Refuse(row.get("status", 400), f"This model's maximum context length is {row.get('limit', 40)} tokens, however "
+                                            "you requested 50 tokens.", "context_length_exceeded", route=route))
     return None
 
 

@@ -444,7 +444,8 @@ class OpenAI(Dialect):
                          "max_tokens_per_request", "input")
         if longest and max(tokens) > longest:
             if self.name == "llamacpp":
-                raise Refuse(500, "input is too large to process. increase the physical batch size", "server_error")
+                raise Refuse(500, f"input ({max(tokens)} tokens) is too large to process. increase the physical batch size (current batch "
+                             f"size: {longest})", "server_error")
             if self.name == "tei":
                 raise Refuse(422, f"Input validation error: `inputs` must have less than {longest} tokens. Given: {max(tokens)}", "Validation")
             raise Refuse(400, f"This model's maximum context length is {longest} tokens, however you requested {max(tokens)} tokens. Please "

@@ -19,6 +19,7 @@
 #include "common/metrics.h"
 #include "jobs/provider/remote.h"
 #include "tests/support/fake_http.h"
+#include "tests/support/fake_provider.h"
 #include "tests/support/must.h"
 
 #define KEY "s3cret-key-of-the-test"
@@ -395,6 +396,49 @@ test_nobody_listens(void **state)
 	assert_int_equal(fixture.err.code, ERR_PROVIDER_UNAVAILABLE);
 	assert_true(str_starts(str_of(fixture.err.msg), "could not reach provider 'fake': "));
 	end(&fixture);
+}
+
+static void *
+go_down_when_asked_again(void *user)
+{
+	struct fake_provider *fake = user;
+
+	while (fake_provider_count(fake, "*", "requests") < 2)
+		clock_sleep_ms(5);
+	fake_provider_down(fake);
+	return NULL;
+}
+
+/* The request was on its way on a connection of a call before; the client tries a new one by itself, and there is none. */
+static void
+test_a_server_that_goes_away_with_a_request_is_an_outage(void **state)
+{
+	struct fake_provider *fake = fake_provider_start();
+	struct script script = { .answers = { OK_REPLY }, .count = 1 };
+	struct fixture fixture;
+	pthread_t thread;
+
+	(void)state;
+	begin(&fixture, play, &script);
+	fixture.at.url = fake_provider_url(fake, "vllm");
+	fixture.request.path = "/embeddings";
+	fixture.request.body = STR("{\"model\":\"m\",\"input\":\"a\"}");
+	fixture.config.provider_attempts = 1;
+	remote_free(fixture.remote);
+	MUST(remote_new(&(struct remote_opts){ .at = &fixture.at,
+					       .config = &fixture.config,
+					       .kind = REMOTE_EMBED },
+			&fixture.remote, e));
+	assert_true(run(&fixture));
+	fake_provider_fail(fake, "\"fault\": \"hang\"");
+	assert_int_equal(pthread_create(&thread, NULL, go_down_when_asked_again, fake), 0);
+	assert_false(run(&fixture));
+	pthread_join(thread, NULL);
+	if (fixture.err.code != ERR_PROVIDER_UNAVAILABLE)
+		fail_msg("%s: %s", err_info(fixture.err.code)->wire, fixture.err.msg);
+	assert_true(str_starts(str_of(fixture.err.msg), "could not reach provider 'fake': "));
+	end(&fixture);
+	fake_provider_stop(fake);
 }
 
 /* ---- time ---- */
@@ -799,6 +843,7 @@ main(void)
 		cmocka_unit_test(test_a_long_wait_is_left_to_the_queue),
 		cmocka_unit_test(test_refusals_are_not_repeated),
 		cmocka_unit_test(test_nobody_listens),
+		cmocka_unit_test(test_a_server_that_goes_away_with_a_request_is_an_outage),
 		cmocka_unit_test(test_silence_is_a_timeout),
 		cmocka_unit_test(test_the_deadline_ends_it),
 		cmocka_unit_test(test_no_pause_beyond_the_deadline),

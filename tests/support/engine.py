@@ -45,7 +45,8 @@ class Engine:
         self.with_proxy = proxy
 
     def __enter__(self):
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # a test that takes too long stops what it has started, too
+        if threading.current_thread() is threading.main_thread():  # a test that takes too long stops what it has started, too
+            signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
         try:
             self.start_redis()
             self.env["REDIS_URL"] = f"unix://{self.socket}"

@@ -158,6 +158,17 @@ test_a_text_that_is_too_long(void **state)
 		"the physical batch size\",\"type\":\"server_error\"}}",
 		FAULT_TEXT, ERR_TOO_LARGE, TOO_LARGE_TEXT },
 	      { 400,
+		"{\"error\":{\"code\":400,\"message\":\"input (600 tokens) is too large to "
+		"process. increase "
+		"the physical batch size (current batch size: "
+		"512)\",\"type\":\"invalid_request_error\"}}",
+		FAULT_TEXT, ERR_TOO_LARGE, TOO_LARGE_TEXT },
+	      { 500,
+		"{\"error\":{\"code\":500,\"message\":\"input (600 tokens) is too large to "
+		"process. increase "
+		"the physical batch size (current batch size: 512)\",\"type\":\"server_error\"}}",
+		FAULT_TEXT, ERR_TOO_LARGE, TOO_LARGE_TEXT },
+	      { 400,
 		"{\"error\":{\"code\":400,\"message\":\"the request exceeds the available context "
 		"size\",\"type\":\"exceed_context_size_error\"}}",
 		FAULT_TEXT, ERR_TOO_LARGE, TOO_LARGE_TEXT },
