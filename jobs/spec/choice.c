@@ -141,24 +141,25 @@ find_model(const char *name)
 static bool
 choose_dim(const struct config *config, struct embedder_choice *out, struct err *err)
 {
-	const struct known_model *known = find_model(out->at.model);
+	static const struct known_model unknown = { 0 };
+	const struct known_model *found = find_model(out->at.model);
+	const struct known_model *known = found ? found : &unknown;
 	int64_t given = config->embedder_dim;
 
-	if (given == 0 && !known)
+	if (given <= 0 && known->dim == 0)
 		return err_set(err, ERR_CONFIG,
 			       "cannot know the length of the vectors of model '%s': set "
 			       "embedder.dim (EMBEDDING_DIM)",
 			       out->at.model);
-	if (given > 0 && known && !known->ask && given != (int64_t)known->dim)
+	if (given > 0 && known->dim > 0 && !known->ask && given != (int64_t)known->dim)
 		return err_set(err, ERR_CONFIG,
 			       "cannot use embedder.dim (EMBEDDING_DIM) %lld: vectors of model "
 			       "'%s' have %zu numbers",
 			       (long long)given, out->at.model, known->dim);
 	out->dim = given > 0 ? (size_t)given : known->dim;
-	out->text_tokens = known ? known->text_tokens : 0;
+	out->text_tokens = known->text_tokens;
 	/* OpenAI's usual length is not asked for: a compatible server may not know the field */
-	out->asks_dim =
-		known && known->ask && (out->kind != EMBEDDER_OPENAI || out->dim != known->dim);
+	out->asks_dim = known->ask && (out->kind != EMBEDDER_OPENAI || out->dim != known->dim);
 	return true;
 }
 
