@@ -62,7 +62,7 @@ struct rule {
 	size_t max_rows, max_bytes; /* > 0: only for requests with more */
 	bool cut;		    /* closes without an answer, while the client sends */
 	bool hang;		    /* no answer */
-	int matched;
+	atomic_int matched;
 };
 
 struct fixture {
@@ -71,11 +71,11 @@ struct fixture {
 	struct store *store;
 	pthread_mutex_t lock;
 	struct rule rules[8];
-	size_t rule_count;
+	atomic_size_t rule_count;
 	struct seen seen[MAX_SEEN];
 	size_t seen_count;
 	char collection[512]; /* what GET and POST answer; "" = 404 for GET */
-	bool exists;
+	atomic_bool exists;
 	atomic_int writing, most_writing;
 };
 
@@ -131,8 +131,9 @@ note(struct fixture *fixture, const struct fake_request *request, struct seen *s
 	fixture->seen[fixture->seen_count++] = *seen;
 }
 
-static struct rule *
-rule_for(struct fixture *fixture, const struct seen *seen)
+/* *out: the rule as it is at this moment; the test may change its rules meanwhile. */
+static bool
+rule_for(struct fixture *fixture, const struct seen *seen, struct rule *out)
 {
 	for (size_t i = 0; i < fixture->rule_count; i++) {
 		struct rule *rule = &fixture->rules[i];
@@ -144,10 +145,23 @@ rule_for(struct fixture *fixture, const struct seen *seen)
 		    (rule->max_bytes > 0 && seen->bytes <= rule->max_bytes))
 			continue;
 		nth = rule->matched++;
-		if (nth >= rule->from && (rule->to == 0 || nth < rule->to))
-			return rule;
+		if (nth >= rule->from && (rule->to == 0 || nth < rule->to)) {
+			*out = *rule;
+			return true;
+		}
 	}
-	return NULL;
+	return false;
+}
+
+static void
+answer_collection(struct fixture *fixture, const struct fake_request *request)
+{
+	char text[sizeof(fixture->collection)];
+
+	(void)pthread_mutex_lock(&fixture->lock);
+	memcpy(text, fixture->collection, sizeof(text));
+	(void)pthread_mutex_unlock(&fixture->lock);
+	answer(request, 200, NULL, text);
 }
 
 static void
@@ -167,7 +181,7 @@ answer_usual(struct fixture *fixture, const struct fake_request *request, const 
 	else if (gets && str_ends(path, "/collections/rag-c1") && !fixture->exists)
 		answer(request, 404, NULL, "{\"error\":\"NotFoundError\",\"message\":\"no\"}");
 	else if (str_ends(path, "/collections/rag-c1") || str_ends(path, "/collections"))
-		answer(request, 200, NULL, fixture->collection);
+		answer_collection(fixture, request);
 	else
 		answer(request, 200, NULL, "{}");
 	if (str_ends(path, "/collections") && !gets)
@@ -178,13 +192,13 @@ static bool
 serve(const struct fake_request *request, void *user)
 {
 	struct fixture *fixture = user;
-	bool writes, keep = true;
-	const struct rule *rule;
+	bool writes, ruled, keep = true;
+	struct rule rule = { 0 };
 	struct seen seen;
 
 	(void)pthread_mutex_lock(&fixture->lock);
 	note(fixture, request, &seen);
-	rule = rule_for(fixture, &seen);
+	ruled = rule_for(fixture, &seen, &rule);
 	(void)pthread_mutex_unlock(&fixture->lock);
 	writes = str_ends(str_of(seen.path), "/upsert");
 	if (writes) {
@@ -197,15 +211,15 @@ serve(const struct fake_request *request, void *user)
 		clock_sleep_ms(2); /* long enough for others to come in, if they are let */
 		(void)atomic_fetch_sub(&fixture->writing, 1);
 	}
-	if (rule && rule->hang)
+	if (ruled && rule.hang)
 		fake_wait_closed(request);
-	else if (rule && rule->cut)
+	else if (ruled && rule.cut)
 		keep = false;
-	else if (rule)
-		answer(request, rule->status, rule->headers, rule->body ? rule->body : "");
+	else if (ruled)
+		answer(request, rule.status, rule.headers, rule.body ? rule.body : "");
 	else
 		answer_usual(fixture, request, &seen);
-	return keep && !(rule && rule->hang);
+	return keep && !(ruled && rule.hang);
 }
 
 /* ---- the fixture ---- */
@@ -213,13 +227,22 @@ serve(const struct fake_request *request, void *user)
 static struct rule *
 add_rule(struct fixture *fixture, struct rule rule)
 {
-	struct rule *place = &fixture->rules[fixture->rule_count];
+	struct rule *place;
 
-	*place = rule;
 	(void)pthread_mutex_lock(&fixture->lock);
+	place = &fixture->rules[fixture->rule_count];
+	*place = rule;
 	fixture->rule_count++;
 	(void)pthread_mutex_unlock(&fixture->lock);
 	return place;
+}
+
+static void
+set_collection(struct fixture *fixture, struct str text)
+{
+	(void)pthread_mutex_lock(&fixture->lock);
+	assert_true(str_copy(fixture->collection, sizeof(fixture->collection), text));
+	(void)pthread_mutex_unlock(&fixture->lock);
 }
 
 #define RULE(fixture, ...) add_rule(fixture, (struct rule){ __VA_ARGS__ })
@@ -237,8 +260,7 @@ set_up(void **state)
 
 	(void)pthread_mutex_init(&fixture->lock, NULL);
 	fixture->server = fake_http_start(serve, fixture);
-	(void)str_copy(fixture->collection, sizeof(fixture->collection),
-		       STR(OURS(UUID, "cosine", "null")));
+	set_collection(fixture, STR(OURS(UUID, "cosine", "null")));
 	fixture->config = (struct config){
 		.store = STORE_CHROMA,
 		.chroma_host = "127.0.0.1",
@@ -390,12 +412,11 @@ existing_collection_is_compared(void **state)
 	struct store_hits hits = { 0 };
 	struct err err = ERR_INIT;
 
-	(void)str_copy(fixture->collection, sizeof(fixture->collection),
-		       STR(OURS(UUID, "l2", "null")));
+	set_collection(fixture, STR(OURS(UUID, "l2", "null")));
 	assert_false(put_sized(fixture, 1, 20, NULL, &err));
 	assert_int_equal(err.code, ERR_STORE_FAILED);
 	assert_non_null(strstr(err.msg, "cosine"));
-	(void)str_copy(fixture->collection, sizeof(fixture->collection),
+	set_collection(fixture,
 		       STR("{\"id\":\"" UUID
 			   "\",\"name\":\"rag-c1\",\"configuration_json\":{\"hnsw\":{"
 			   "\"space\":\"cosine\"}},\"metadata\":{\"rag.collection\":\"c1\","
@@ -405,8 +426,7 @@ existing_collection_is_compared(void **state)
 	assert_int_equal(err.code, ERR_EMBEDDER_MISMATCH);
 	assert_false(try_search(fixture, &hits, &err));
 	assert_int_equal(err.code, ERR_EMBEDDER_MISMATCH);
-	(void)str_copy(fixture->collection, sizeof(fixture->collection),
-		       STR("{\"id\":\"" UUID "\",\"name\":\"rag-c1\",\"metadata\":null}"));
+	set_collection(fixture, STR("{\"id\":\"" UUID "\",\"name\":\"rag-c1\",\"metadata\":null}"));
 	assert_false(put_sized(fixture, 1, 20, NULL, &err));
 	assert_non_null(strstr(err.msg, "not made by this engine"));
 	assert_int_equal(count_seen(fixture, "POST", "/upsert", NULL), 0);
@@ -420,8 +440,7 @@ dropped_collection_is_looked_up_once(void **state)
 	struct err err = ERR_INIT;
 
 	put(fixture, 1);
-	(void)str_copy(fixture->collection, sizeof(fixture->collection),
-		       STR(OURS(NEW_UUID, "cosine", "null")));
+	set_collection(fixture, STR(OURS(NEW_UUID, "cosine", "null")));
 	RULE(fixture, .path = UUID "/upsert", .status = 404,
 	     .body = "{\"error\":\"NotFoundError\"}");
 	RULE(fixture, .path = UUID "/get", .status = 404);
@@ -444,8 +463,7 @@ dimension_null_until_the_first_write(void **state)
 	struct err err = ERR_INIT;
 
 	put(fixture, 1);
-	(void)str_copy(fixture->collection, sizeof(fixture->collection),
-		       STR(OURS(UUID, "cosine", "3")));
+	set_collection(fixture, STR(OURS(UUID, "cosine", "3")));
 	RULE(fixture, .path = "/upsert", .status = 400,
 	     .body = "{\"error\":\"InvalidArgumentError\",\"message\":\"Collection expecting "
 		     "embedding "
