@@ -54,8 +54,8 @@ add_base64(struct buf *out, const float *values, size_t count)
 		three |= i + 2 < len ? bytes[i + 2] : 0;
 		buf_add_char(out, digits[three >> 18]);
 		buf_add_char(out, digits[three >> 12 & 63]);
-		buf_add_char(out, i + 1 < len ? digits[three >> 6 & 63] : '=');
-		buf_add_char(out, i + 2 < len ? digits[three & 63] : '=');
+		buf_add_char(out, (char)(i + 1 < len ? digits[three >> 6 & 63] : '='));
+		buf_add_char(out, (char)(i + 2 < len ? digits[three & 63] : '='));
 	}
 }
 

@@ -408,7 +408,8 @@ find_field(const struct told *told, char out[FAULT_FIELD_BYTES])
 			(void)str_copy(out, FAULT_FIELD_BYTES, told->param);
 			return true;
 		}
-		while (str_find(str_sub(told->message, base, told->message.len), str_of(fields[i]),
+		while (told->message.ptr &&
+		       str_find(str_sub(told->message, base, told->message.len), str_of(fields[i]),
 				&at)) {
 			size_t from = base + at, end = from + len;
 

@@ -71,7 +71,7 @@ collect(struct str question, bool stops, struct terms *terms)
 static size_t
 count_words(const struct terms *terms, struct str text, double weight, double *tf)
 {
-	struct term wanted;
+	struct term wanted = { .asked = 0 };
 	struct str word;
 	size_t at = 0, words = 0;
 

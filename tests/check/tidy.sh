@@ -5,7 +5,7 @@ source "$(dirname "$0")/lib.sh"
 
 tidy=$(tool clang-tidy) || skip "clang-tidy is not installed"
 
-flags=(-std=gnu17 -D_GNU_SOURCE '-DRAG_VERSION="x"' '-DRAG_SOURCE_DIR="x"' '-DRAG_BIN_DIR="x"' "-I$root" -isystem /usr/include/libxml2)
+flags=(-std=gnu17 -D_GNU_SOURCE '-DRAG_VERSION="x"' '-DRAG_SOURCE_DIR="x"' '-DRAG_BIN_DIR="x"' '-DRAG_PYTHON="x"' '-DRAG_CHROMA="x"' "-I$root" -isystem /usr/include/libxml2)
 [ ! -f common/base/banned.h ] || flags+=(-include "$root/common/base/banned.h")
 mapfile -t sources < <(files "$all_dirs" '*.c' | grep -E "${ONLY:-}")
 looked_at=${#sources[@]}

@@ -9,6 +9,16 @@
 #include "jobs/provider/floats.h"
 #include "tests/fuzz/fuzz.h"
 
+/* To the bit: minus zero is not zero. */
+static uint32_t
+bits_of(float value)
+{
+	uint32_t bits;
+
+	memcpy(&bits, &value, sizeof(bits));
+	return bits;
+}
+
 static void
 check_number(struct str text)
 {
@@ -27,7 +37,7 @@ check_number(struct str text)
 	if (!str_to_f64(text, &value))
 		value = text.ptr[0] == '-' ? -HUGE_VAL : HUGE_VAL;
 	want = fabs(value) > (double)FLT_MAX * 2 ? (float)copysign(HUGE_VAL, value) : (float)value;
-	must(memcmp(&out, &want, sizeof(out)) == 0, "a number is what strtod makes of it");
+	must(bits_of(out) == bits_of(want), "a number is what strtod makes of it");
 }
 
 static void
@@ -46,8 +56,7 @@ check_array(struct str text)
 		size_t size = floats_scan_number(str_sub(text, at, len), &value);
 
 		if (size > 0)
-			must(nth < floats.count &&
-				     memcmp(&value, &floats.values[nth++], sizeof(value)) == 0,
+			must(nth < floats.count && bits_of(value) == bits_of(floats.values[nth++]),
 			     "an array has the numbers of its text");
 		at += size > 0 ? size : 1;
 	}

@@ -175,6 +175,9 @@ struct script {
 	char head[2048], body[256];
 };
 
+/* each connection has a thread of its own */
+static pthread_mutex_t play_lock = PTHREAD_MUTEX_INITIALIZER;
+
 static bool
 play(const struct fake_request *request, void *user)
 {
@@ -185,8 +188,10 @@ play(const struct fake_request *request, void *user)
 	size_t at = 0;
 
 	atomic_store(&script->connections, request->connection + 1);
+	(void)pthread_mutex_lock(&play_lock);
 	(void)str_copy(script->head, sizeof(script->head), request->head);
 	(void)str_copy(script->body, sizeof(script->body), request->body);
+	(void)pthread_mutex_unlock(&play_lock);
 	if (!answer) {
 		fake_wait_closed(request);
 		return false;

@@ -25,13 +25,23 @@ expected(const char *text)
 	return fabs(value) > (double)FLT_MAX * 2 ? (float)copysign(HUGE_VAL, value) : (float)value;
 }
 
+/* To the bit: minus zero is not zero. */
+static uint32_t
+bits_of(float value)
+{
+	uint32_t bits;
+
+	memcpy(&bits, &value, sizeof(bits));
+	return bits;
+}
+
 static void
 check_number(const char *text)
 {
 	float out = 7, want = expected(text);
 	size_t len = floats_scan_number(str_of(text), &out);
 
-	if (len != strlen(text) || memcmp(&out, &want, sizeof(out)) != 0)
+	if (len != strlen(text) || bits_of(out) != bits_of(want))
 		fail_msg("'%s': %zu bytes, %.9g instead of %.9g", text, len, (double)out,
 			 (double)want);
 }
