@@ -307,8 +307,13 @@ governor_acquire(struct redis *redis, struct str name, const struct governor_lim
 /* ---- report ---- */
 
 static const char *const outcome_wire[] = {
-	[GOVERNOR_OK] = "ok",	      [GOVERNOR_LIMITED] = "limited", [GOVERNOR_QUOTA] = "quota",
-	[GOVERNOR_OUTAGE] = "outage", [GOVERNOR_DENIED] = "denied",   [GOVERNOR_FAILED] = "failed",
+	[GOVERNOR_OK] = "ok",
+	[GOVERNOR_LIMITED] = "limited",
+	[GOVERNOR_QUOTA] = "quota",
+	[GOVERNOR_OUTAGE] = "outage",
+	[GOVERNOR_DENIED] = "denied",
+	[GOVERNOR_FAILED] = "failed",
+	[GOVERNOR_ABANDONED] = "abandoned",
 	[GOVERNOR_UNUSED] = "unused",
 };
 

@@ -2,7 +2,7 @@
  * governor: what all processes together may ask of one dependency: how often, how much, how many at once, and when not at all.
  *
  * A dependency has a name, e.g. "gemini:gemini-embedding-001:1a2b3c4d" (provider, model, 8 hex digits of the key's hash) or
- * "chroma:host:8001:write"; everybody who uses the name counts together, in Redis, by Redis' clock. Around each call:
+ * "chroma:host:8001:write"; everybody who uses the name counts together, in Redis, by Redis' clock (which may be set back). Around each call:
  *
  *	governor_acquire -> wait out_wait_ms -> the call -> governor_report
  *
@@ -11,10 +11,10 @@
  *   who gets one that is at most max_wait_ms away has it, and need not ask again.
  * - At once: leases, given back by the report; those of a process that died end by themselves after lease_ms.
  * - Sleep: a report that says when (Retry-After and its kin) holds everybody until then, at most 15 minutes; one that was limited and
- *   does not say, for 1 s, doubled each time up to a minute.
+ *   does not say, or says less than a second again and again, for 1 s, doubled each time up to a minute.
  * - Quota of a day: calls are refused without asking until the moment that was told, at most an hour, 5 minutes when none was.
  * - Breaker: after breaker_failures outages in a row nobody calls for breaker_open_ms, doubled each time up to sixteen times that;
- *   then one call tries, while the others go on waiting.
+ *   then one call tries, while the others go on waiting; one that has told nothing for two minutes is taken for dead.
  *
  * What is refused says when to come again (err.retry_after_ms) and what for (err.waiting_for): a job waits in the queue, not in a slot.
  * The state of a name is gone an hour after its last use. Thread rule: that of the connection.
@@ -82,7 +82,8 @@ enum governor_outcome {
 	GOVERNOR_OUTAGE,  /* away, broken: counts for the breaker */
 	GOVERNOR_DENIED, /* 401, 402, 403, 404 of the model: it is no use for anybody; counts for the breaker */
 	GOVERNOR_FAILED, /* the request's own fault: the dependency is there */
-	GOVERNOR_UNUSED	 /* never sent: the place is given back */
+	GOVERNOR_ABANDONED, /* sent, and ended by us before anything was answered: nothing is known of the dependency */
+	GOVERNOR_UNUSED /* never sent: the place is given back */
 };
 
 struct governor_report {

@@ -237,6 +237,8 @@ set_up(struct http_client *client, struct run *run, struct curl_slist *headers)
 	bad |= curl_easy_setopt(easy, CURLOPT_USERAGENT, client->user_agent) != CURLE_OK;
 	bad |= curl_easy_setopt(easy, CURLOPT_HTTPHEADER, headers) != CURLE_OK;
 	bad |= curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L) != CURLE_OK;
+	/* else the end of a call, also by a cancel, waits for a name that is still being looked up */
+	bad |= curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L) != CURLE_OK;
 	bad |= curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L) != CURLE_OK;
 	bad |= curl_easy_setopt(easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L) != CURLE_OK;
 	bad |= curl_easy_setopt(easy, CURLOPT_TCP_KEEPALIVE, 1L) != CURLE_OK;
@@ -379,9 +381,10 @@ note_transfer(const struct http_client *client, const struct http_call *call, CU
 	curl_easy_getinfo(client->easy, CURLINFO_SIZE_UPLOAD_T, &sent_bytes);
 	curl_easy_getinfo(client->easy, CURLINFO_NUM_CONNECTS, &connects);
 	/* a reset that comes with the first bytes leaves the count at 0; on an old connection it only says that it was old */
-	reply->send_broke = !done && (size_t)sent_bytes < call->body.len &&
-			    (sent_bytes > 0 || (code == CURLE_SEND_ERROR && connects > 0 &&
-						call->body.len > EARLY_BYTES));
+	reply->send_broke =
+		!done && (size_t)sent_bytes < call->body.len &&
+		(sent_bytes > 0 || ((code == CURLE_SEND_ERROR || code == CURLE_RECV_ERROR) &&
+				    connects > 0 && call->body.len > EARLY_BYTES));
 	reply->unreachable = code == CURLE_COULDNT_CONNECT || code == CURLE_COULDNT_RESOLVE_HOST;
 	reply->connected_anew = connects > 0;
 	if (done && curl_easy_getinfo(client->easy, CURLINFO_RESPONSE_CODE, &status) == CURLE_OK)

@@ -789,7 +789,8 @@ queue_settle(struct redis *redis, const struct queue_lease *lease,
 	redis_arg_c(&cmd, settle_kind_name(settle->kind));
 	redis_arg(&cmd, str_make(bytes.data, bytes.len));
 	redis_arg_c(&cmd, settle->error ? err_info(settle->error->code)->wire : "");
-	redis_arg_i64(&cmd, settle->retry_after_ms);
+	redis_arg_i64(&cmd, settle->retry_after_ms < QUEUE_MAX_TOLD_MS ? settle->retry_after_ms
+								       : QUEUE_MAX_TOLD_MS);
 	redis_arg_i64(&cmd, settle->backoff_base_ms);
 	redis_arg_i64(&cmd, settle->backoff_max_ms);
 	redis_arg_i64(&cmd, (int64_t)(id_random_u64() >> 33));

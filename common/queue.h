@@ -132,6 +132,9 @@ enum queue_settle_kind {
 	SETTLE_HAND_BACK /* a draining worker: ready again at once, uncharged */
 };
 
+#define QUEUE_MAX_TOLD_MS                                                                          \
+	INT64_C(900000) /* who says "in a year" is asked again after a quarter of an hour */
+
 struct queue_settle {
 	enum queue_settle_kind kind;
 	struct str result; /* SUCCEED: an envelope; not looked at otherwise */
@@ -139,7 +142,7 @@ struct queue_settle {
 	const struct err *error; /* RETRY, FAIL, WAIT, OUTAGE: kept for queue_last_error */
 	const char
 		*waiting_for; /* WAIT, OUTAGE: for people, cut at 63 bytes; NULL or "" = not said */
-	int64_t retry_after_ms; /* from the failure; -1 = by backoff alone (full jitter, in the script) */
+	int64_t retry_after_ms; /* from the failure, at most QUEUE_MAX_TOLD_MS; -1 = by backoff alone (full jitter, in the script) */
 	int64_t backoff_base_ms, backoff_max_ms;
 	int64_t result_ttl_ms;
 	int64_t done_max_age_ms, dead_max_age_ms; /* not used: records go by queue_keep alone */

@@ -15,7 +15,8 @@ retry_decide(const struct err *err, enum stop_reason reason, enum queue_settle_k
 		*out_kind = SETTLE_CANCEL;
 	else if (err->code == ERR_CANCELLED && reason == STOP_DRAIN)
 		*out_kind = SETTLE_HAND_BACK;
-	else if (err_info(err->code)->outage && err->retry_after_ms >= 0)
+	else if (err_info(err->code)->outage &&
+		 err->retry_after_ms > 0) /* "at once" says nothing */
 		*out_kind = SETTLE_WAIT;
 	else if (err_info(err->code)->outage)
 		*out_kind = SETTLE_OUTAGE;

@@ -7,6 +7,7 @@
 -- Places are given in the order of asking, at moments that never go back. No `window` holds more than the limit, also when calls arrive
 -- up to window / 40 later than they were let go: a place is free again that much later, and a bucket of window / 120 as a whole.
 -- Not repeatable: each call takes a place. Redis full: works, for it begins with a write that is allowed then.
+--#include governor
 local state, window, leases, ticket = KEYS[1], KEYS[2], KEYS[3], ARGV[1]
 local cost = { requests = 1, tokens = tonumber(ARGV[5]) }
 local limit = { requests = tonumber(ARGV[2]), tokens = tonumber(ARGV[3]) }
@@ -15,8 +16,7 @@ local bucket_ms, span = length / 120, length + length / 40
 local forget_ms = math.max(3600000, 2 * length)
 
 redis.call('HDEL', state, '-')
-local t = redis.call('TIME')
-local now = t[1] * 1000 + math.floor(t[2] / 1000)
+local now = governor_now(state)
 local f = redis.call('HMGET', state, 'sleep', 'quota', 'open', 'probe', 'probe_until', 'last', 'noted', 'what', 'pace_requests',
 	'pace_tokens', 'window', 'rpm', 'tpm', 'slots')
 local open, note = tonumber(f[3] or 0), 0
@@ -96,7 +96,7 @@ end
 local probe = 0
 if open > 0 then
 	probe = 1
-	redis.call('HSET', state, 'probe', ticket, 'probe_until', at + ARGV[7])
+	redis.call('HSET', state, 'probe', ticket, 'probe_until', at + math.min(ARGV[7], 120000))
 end
 redis.call('HSET', state, 'last', at, 'seen', now)
 redis.call('HINCRBY', state, 'granted', 1)

@@ -433,8 +433,10 @@ outcome_of(const struct remote *remote, enum err_code code)
 	case ERR_PROVIDER_REPLY:
 	case ERR_TIMEOUT:
 		return GOVERNOR_OUTAGE;
-	default: /* the request's own affair, or that of whoever ended it */
+	case ERR_TOO_LARGE:
 		return GOVERNOR_FAILED;
+	default: /* the request's own affair; or we ended it, perhaps before the server had said a word */
+		return remote->reply.status > 0 ? GOVERNOR_FAILED : GOVERNOR_ABANDONED;
 	}
 }
 

@@ -214,12 +214,13 @@ cut_text(struct work *work, size_t owner, size_t parts)
 }
 
 static size_t
-parts_of(struct work *work, struct str text)
+parts_of(struct str text, int64_t most_tokens)
 {
-	int64_t most = atomic_load(&embed_pool_limits(work->request->pool)->text_tokens);
 	int64_t tokens = tokens_estimate(text);
 
-	return most > 0 && tokens > most ? (size_t)((tokens + most - 1) / most) : 1;
+	return most_tokens > 0 && tokens > most_tokens
+		       ? (size_t)((tokens + most_tokens - 1) / most_tokens)
+		       : 1;
 }
 
 /* Everything that goes to the embedder. */
@@ -227,25 +228,24 @@ static bool
 make_pieces(struct work *work)
 {
 	const struct embed_request *request = work->request;
+	/* once: what others learn meanwhile would ask for more than there is room for */
+	int64_t most = atomic_load(&embed_pool_limits(request->pool)->text_tokens);
 	size_t count = 0;
 
 	for (size_t i = 0; i < request->count; i++)
 		if (!work->known[i] && work->same[i] == i)
-			count += parts_of(work, request->texts[i]);
+			count += parts_of(request->texts[i], most);
 	work->pieces = arena_array(work->arena, count, sizeof(*work->pieces));
 	if (!work->pieces)
 		return false;
-	for (size_t i = 0, left = count; i < request->count; i++) {
+	for (size_t i = 0; i < request->count; i++) {
 		size_t parts;
 
 		if (work->known[i] || work->same[i] != i)
 			continue;
-		/* what others learn meanwhile may ask for more than there is room for */
-		parts = parts_of(work, request->texts[i]);
-		parts = parts < left ? parts : left;
-		left -= parts;
+		parts = parts_of(request->texts[i], most);
 		memset(work->out + i * work->dim, 0, work->dim * sizeof(float));
-		cut_text(work, i, parts > 0 ? parts : 1);
+		cut_text(work, i, parts);
 		work->stats->embedded++;
 		if (parts > 1) {
 			work->is_split[i] = true;

@@ -172,8 +172,11 @@ embed_range(struct caller *caller, const struct str *texts, size_t count, float 
 	refusals = ++caller->refusals;
 	if (count == 1) {
 		split[0] = true;
+		if (!embed_in_parts(caller, texts[0], out, err))
+			return false;
+		/* its parts were taken: so it was its length, not a server that takes nothing at all */
 		learn_length(caller->limits, tokens_estimate(texts[0]));
-		return embed_in_parts(caller, texts[0], out, err);
+		return true;
 	}
 	if (!embed_halves(caller, texts, count, out, split, err))
 		return false;

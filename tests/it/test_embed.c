@@ -307,6 +307,48 @@ test_refused_length_is_learnt(void **state)
 	mem_free(text);
 }
 
+/* Other slots that learn: the limit of one text is not the same from one moment to the next. */
+static void *
+learn_all_the_time(void *stop)
+{
+	struct embed_limits *limits = embed_pool_limits(pool);
+
+	for (int i = 0; !atomic_load((atomic_bool *)stop); i++)
+		atomic_store(&limits->text_tokens, i % 2 ? 2 : 1000);
+	return NULL;
+}
+
+static void
+test_a_limit_that_is_learnt_meanwhile(void **state)
+{
+	enum { TEXTS = 300 };
+	atomic_bool stop = false;
+	struct arena own;
+	pthread_t thread;
+
+	(void)state;
+	opts.cache_bytes = 0;
+	other_pool();
+	arena_init(&own, (size_t)64 << 20);
+	assert_int_equal(pthread_create(&thread, NULL, learn_all_the_time, &stop), 0);
+	for (int round = 0; round < 60; round++) {
+		struct str *texts = arena_array(&own, TEXTS, sizeof(*texts));
+		float *out = arena_array(&own, TEXTS, TOLD_DIM * sizeof(float));
+
+		for (size_t i = 0; i < TEXTS; i++)
+			texts[i] = str_of(arena_printf(&own, "a few words of text %zu", i));
+
+		struct embed_request request = request_of(texts, TEXTS);
+
+		request.pool = pool;
+		MUST(embed_texts(&request, &own, out, &stats, e));
+		arena_reset(&own);
+	}
+	atomic_store(&stop, true);
+	pthread_join(thread, NULL);
+	arena_release(&own);
+}
+
 /* A job that fails half way has paid for what it had: the next run asks for the rest only. */
 static void
 test_finished_calls_are_kept(void **state)
@@ -771,6 +813,7 @@ main(void)
 		EMBED_TEST(test_calls_are_bounded_by_tokens),
 		EMBED_TEST(test_known_length_is_not_tried),
 		EMBED_TEST(test_refused_length_is_learnt),
+		EMBED_TEST(test_a_limit_that_is_learnt_meanwhile),
 		EMBED_TEST(test_finished_calls_are_kept),
 		EMBED_TEST(test_progress),
 		EMBED_TEST(test_without_a_cache),

@@ -261,6 +261,68 @@ test_unused_gives_back(void **state)
 	}
 }
 
+/* It was sent, so it counts, whatever became of it. */
+static void
+test_abandoned_gives_nothing_back(void **state)
+{
+	struct governor_limits limit = { .requests_per_minute = 1 };
+	struct governor_ticket ticket = take("abandoned", &limit, &now_or_never, 0);
+
+	(void)state;
+	report(&ticket, GOVERNOR_ABANDONED, 900000);
+	assert_string_equal(refuse("abandoned", &limit, &now_or_never, 0).waiting_for,
+			    "abandoned: requests per minute");
+	assert_int_equal(state_of("abandoned").requests, 1);
+}
+
+/* A server that says that a call took a year's tokens: a minute holds nothing else, and no longer. */
+static void
+test_an_absurd_number_of_tokens(void **state)
+{
+	static const int64_t numbers[] = { 1000000, INT64_C(1000000000000), INT64_MAX };
+	struct governor_limits limit = { .tokens_per_minute = 1000 };
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(numbers); i++) {
+		struct governor_report absurd = { GOVERNOR_OK, numbers[i], -1, NULL };
+		struct governor_ticket ticket;
+		char name[32];
+
+		(void)snprintf(name, sizeof(name), "absurd:%zu", i);
+		ticket = take(name, &limit, &now_or_never, 10);
+		governor_report(redis, &ticket, &absurd);
+		assert_in_range(refuse(name, &limit, &now_or_never, 10).retry_after_ms, 30000,
+				2 * MINUTE_MS);
+	}
+}
+
+/* Redis' clock is set back (or another Redis takes over whose clock is behind): time goes on from where it was. */
+static void
+test_a_clock_set_back(void **state)
+{
+	static const char *const moments[] = { "last", "clock", "seen" };
+	struct governor_limits limit = { .requests_per_minute = 600, .concurrency = 2 };
+	struct governor_ticket ticket = take("back", &limit, &now_or_never, 0);
+	struct key key = key_governor(STR("back"), GK_STATE);
+	char ahead[32];
+
+	(void)state;
+	report(&ticket, GOVERNOR_OK, -1);
+	(void)snprintf(ahead, sizeof(ahead), "%lld", (long long)ticket.at_ms + 24 * FAR_MS);
+	for (size_t i = 0; i < ARRAY_SIZE(moments); i++)
+		MUST(REDIS_CALL(redis, NULL, e, "HSET", key.text, moments[i], ahead));
+	for (int i = 0; i < 3; i++) {
+		ticket = take("back", &limit, &now_or_never, 0);
+		assert_int_equal(state_of("back").in_flight, 1);
+		assert_in_range(state_of("back").used_ago_ms, 0, MINUTE_MS);
+		report(&ticket, GOVERNOR_LIMITED, 26000);
+		assert_in_range(state_of("back").wait_ms, 1000, 26000);
+		assert_in_range(refuse("back", &limit, &now_or_never, 0).retry_after_ms, 1000,
+				26000);
+		MUST(REDIS_CALL(redis, NULL, e, "HSET", key.text, "sleep", "1"));
+	}
+}
+
 static void
 test_names_do_not_meet(void **state)
 {
@@ -485,6 +547,29 @@ test_limited_without_a_hint_doubles(void **state)
 	assert_true(state_of("blind").wait_ms <= 1000);
 }
 
+/* "Retry-After: 0" again and again is no hint. */
+static void
+test_a_hint_of_nothing_grows(void **state)
+{
+	static const int64_t hints_ms[] = { 0, 1 };
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(hints_ms); i++) {
+		char name[32];
+
+		(void)snprintf(name, sizeof(name), "nothing:%zu", i);
+		for (int round = 0; round < 6; round++) {
+			struct governor_ticket ticket;
+
+			time_is_over(name, "sleep");
+			ticket = take(name, &none, &now_or_never, 0);
+			report(&ticket, GOVERNOR_LIMITED, hints_ms[i]);
+			if (round > 0)
+				assert_true(state_of(name).wait_ms >= INT64_C(250) << round >> 1);
+		}
+	}
+}
+
 static void
 test_the_quota_of_a_day(void **state)
 {
@@ -542,6 +627,7 @@ test_breaker_table(void **state)
 		{ GOVERNOR_DENIED, GOVERNOR_CLOSED, GOVERNOR_OPEN, GOVERNOR_OPEN, 3 },
 		{ GOVERNOR_FAILED, GOVERNOR_CLOSED, GOVERNOR_CLOSED, GOVERNOR_CLOSED, 0 },
 		{ GOVERNOR_UNUSED, GOVERNOR_CLOSED, GOVERNOR_CLOSED, GOVERNOR_HALF_OPEN, 2 },
+		{ GOVERNOR_ABANDONED, GOVERNOR_CLOSED, GOVERNOR_CLOSED, GOVERNOR_HALF_OPEN, 2 },
 	};
 	/* so long that an open one is seen as open; the probe's turn is made by hand */
 	static const struct governor_opts slow = { .breaker_failures = 3,
@@ -645,6 +731,23 @@ test_a_probe_that_dies(void **state)
 		clock_sleep_ms(5);
 	assert_true(ticket.probe);
 	wait_until(grants, name, 30000, "another probe");
+}
+
+/* ... and a stream, which may take as long as its job, does not keep the others out for so long. */
+static void
+test_a_probe_that_takes_an_hour(void **state)
+{
+	struct governor_opts opts = { .breaker_failures = 3,
+				      .breaker_open_ms = FAR_MS,
+				      .lease_ms = FAR_MS };
+	struct governor_ticket ticket;
+
+	(void)state;
+	open_breaker("hour");
+	time_is_over("hour", "open");
+	ticket = take("hour", &none, &opts, 0);
+	assert_true(ticket.probe);
+	assert_in_range(refuse("hour", &none, &opts, 0).retry_after_ms, 1, 2 * MINUTE_MS);
 }
 
 /* Calls that were on their way when it opened do not make it longer, nor close it. */
@@ -768,6 +871,9 @@ main(void)
 		cmocka_unit_test(test_a_place_ahead_is_waited_for),
 		cmocka_unit_test(test_the_real_tokens_count),
 		cmocka_unit_test(test_unused_gives_back),
+		cmocka_unit_test(test_abandoned_gives_nothing_back),
+		cmocka_unit_test(test_an_absurd_number_of_tokens),
+		cmocka_unit_test(test_a_clock_set_back),
 		cmocka_unit_test(test_names_do_not_meet),
 		cmocka_unit_test(test_no_limits),
 		cmocka_unit_test(test_calls_at_once),
@@ -778,11 +884,13 @@ main(void)
 		cmocka_unit_test(test_a_success_may_say_when),
 		cmocka_unit_test(test_nobody_sleeps_for_a_year),
 		cmocka_unit_test(test_limited_without_a_hint_doubles),
+		cmocka_unit_test(test_a_hint_of_nothing_grows),
 		cmocka_unit_test(test_the_quota_of_a_day),
 		cmocka_unit_test(test_breaker_table),
 		cmocka_unit_test(test_breaker_opens_and_one_call_tries),
 		cmocka_unit_test(test_breaker_doubles_up_to_sixteen),
 		cmocka_unit_test(test_a_probe_that_dies),
+		cmocka_unit_test(test_a_probe_that_takes_an_hour),
 		cmocka_unit_test(test_late_outcomes_do_not_count),
 		cmocka_unit_test(test_redis_full),
 		cmocka_unit_test(test_no_redis),

@@ -1,4 +1,6 @@
 /* The client of common/http_client.h against the project's own server and a server that misbehaves. */
+#include <dlfcn.h>
+#include <netdb.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -467,6 +469,69 @@ test_cancel(void **state)
 	end(&fixture);
 }
 
+/* ---- a name server that says nothing ---- */
+
+#define MUTE_HOST "mute.test"
+
+static atomic_int names_asked, names_ended;
+static atomic_bool names_answer;
+
+/* In the place of libc's, for libcurl too: MUTE_HOST is looked up until names_answer, or for PATIENCE_MS. */
+int
+getaddrinfo(const char *restrict node, const char *restrict service,
+	    const struct addrinfo *restrict hints, struct addrinfo **restrict res)
+{
+	int (*libc)(const char *, const char *, const struct addrinfo *, struct addrinfo **);
+
+	if (node && strcmp(node, MUTE_HOST) == 0) {
+		atomic_fetch_add(&names_asked, 1);
+		for (int64_t end_ms = clock_mono_ms() + PATIENCE_MS;
+		     !atomic_load(&names_answer) && clock_mono_ms() < end_ms;)
+			clock_sleep_ms(5);
+		atomic_fetch_add(&names_ended, 1);
+		return EAI_AGAIN;
+	}
+	*(void **)&libc = dlsym(RTLD_NEXT, "getaddrinfo");
+	return libc(node, service, hints, res);
+}
+
+static void *
+cancel_the_lookup(void *user)
+{
+	while (atomic_load(&names_asked) == 0)
+		clock_sleep_ms(5);
+	atomic_store((atomic_bool *)user, true);
+	return NULL;
+}
+
+/* Neither a cancel nor a limit of time waits for the name server. */
+static void
+test_a_name_that_is_not_found(void **state)
+{
+	struct fixture fixture;
+	atomic_bool cancel = false;
+	pthread_t thread;
+
+	(void)state;
+	begin(&fixture, serve_and_cancel, &cancel);
+	(void)snprintf(fixture.url, sizeof(fixture.url), "http://" MUTE_HOST "/p?key=secret");
+	struct http_call call = get(&fixture);
+
+	call.cancel = &cancel;
+	assert_int_equal(pthread_create(&thread, NULL, cancel_the_lookup, &cancel), 0);
+	assert_fails(&fixture, &call, ERR_CANCELLED);
+	pthread_join(thread, NULL);
+	assert_int_equal(atomic_load(&names_ended), 0);
+	call.cancel = NULL;
+	call.connect_timeout_ms = 100;
+	assert_fails(&fixture, &call, ERR_CONNECT);
+	assert_int_equal(atomic_load(&names_ended), 0);
+	end(&fixture);
+	atomic_store(&names_answer, true);
+	while (atomic_load(&names_ended) < atomic_load(&names_asked))
+		clock_sleep_ms(5);
+}
+
 /* ---- Retry-After ---- */
 
 static bool
@@ -609,6 +674,7 @@ main(void)
 		cmocka_unit_test(test_nobody_there),
 		cmocka_unit_test(test_what_cannot_be_sent),
 		cmocka_unit_test(test_cancel),
+		cmocka_unit_test(test_a_name_that_is_not_found),
 		cmocka_unit_test(test_retry_after),
 	};
 

@@ -344,6 +344,43 @@ backoff(void **state)
 	CHECK();
 }
 
+/* A server that says "in a year" is asked again after a quarter of an hour: no job waits for longer because of what it was told. */
+static void
+nobody_waits_for_a_year(void **state)
+{
+	static const struct {
+		enum queue_settle_kind kind;
+		enum err_code code;
+	} rows[] = { { SETTLE_WAIT, ERR_PROVIDER_LIMITED },
+		     { SETTLE_OUTAGE, ERR_STORE_UNAVAILABLE },
+		     { SETTLE_RETRY, ERR_PROVIDER_REPLY } };
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct queue_lease lease;
+		struct err failure = ERR_INIT;
+		char id[JOB_ID_BYTES];
+		enum job_status status;
+		struct job job;
+		struct queue_settle year = { .kind = rows[i].kind,
+					     .error = &failure,
+					     .retry_after_ms = INT64_C(365) * 24 * HOUR_MS,
+					     .backoff_base_ms = 1,
+					     .backoff_max_ms = 1,
+					     .result_ttl_ms = HOUR_MS };
+
+		(void)err_set(&failure, rows[i].code, "come again next year");
+		kit_submit(id);
+		assert_true(kit_take("w", &lease));
+		MUST(queue_settle(kit, &lease, &year, &status, e));
+		assert_int_equal(status, JOB_RETRYING);
+		job = kit_job(id);
+		assert_in_range(job.due_ms - job.updated_ms, QUEUE_MAX_TOLD_MS,
+				QUEUE_MAX_TOLD_MS + 1000);
+		CHECK();
+	}
+}
+
 /* A wait is as long as it was told, each time, however often, and the record says what for. */
 static void
 waits_are_as_told(void **state)
@@ -1444,6 +1481,7 @@ main(void)
 		TEST(retries_until_dead),
 		TEST(backoff),
 		TEST(waits_are_as_told),
+		TEST(nobody_waits_for_a_year),
 		TEST(outages_and_hand_backs_cost_nothing),
 		TEST(poison),
 		TEST(errors_survive_the_way),

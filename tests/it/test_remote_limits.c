@@ -10,6 +10,7 @@
 
 #include "common/base/auto.h"
 #include "common/base/clock.h"
+#include "common/governor.h"
 #include "jobs/provider/remote.h"
 #include "tests/support/fake_http.h"
 #include "tests/support/must.h"
@@ -45,7 +46,8 @@ struct fixture {
 	struct remote_request request;
 	struct err err;
 	char url[64];
-	_Atomic(const char *) answer; /* of the server, until it is changed */
+	int64_t deadline_ms;	      /* of a call, from its begin; 0 = none */
+	_Atomic(const char *) answer; /* of the server, until it is changed; NULL = silence */
 };
 
 static bool
@@ -53,7 +55,13 @@ serve(const struct fake_request *request, void *user)
 {
 	struct fixture *fixture = user;
 
-	fake_send(request, atomic_load(&fixture->answer));
+	const char *answer = atomic_load(&fixture->answer);
+
+	if (!answer) { /* says nothing */
+		fake_wait_closed(request);
+		return false;
+	}
+	fake_send(request, answer);
 	return true;
 }
 
@@ -118,7 +126,11 @@ end(struct fixture *fixture)
 static bool
 run(struct fixture *fixture, size_t worker)
 {
-	const struct provider_call call = { .redis = fixture->redis[worker] };
+	const struct provider_call call = {
+		.redis = fixture->redis[worker],
+		.deadline_mono_ms =
+			fixture->deadline_ms > 0 ? clock_mono_ms() + fixture->deadline_ms : 0,
+	};
 
 	fixture->err = ERR_INIT;
 	return remote_run(fixture->workers[worker], &call, &fixture->request, &fixture->err);
@@ -281,6 +293,82 @@ test_an_outage_opens_the_breaker_for_everybody(void **state)
 	}
 }
 
+static enum governor_breaker
+breaker_of(const struct fixture *fixture)
+{
+	static struct governor_state all[64];
+	char label[64];
+	size_t count;
+
+	(void)snprintf(label, sizeof(label), "fake %s", fixture->at.model);
+	MUST(governor_list(fixture->redis[0], all, ARRAY_SIZE(all), &count, e));
+	for (size_t i = 0; i < count; i++)
+		if (strcmp(all[i].label, label) == 0)
+			return all[i].breaker;
+	fail_msg("%s is not in the list", label);
+	return GOVERNOR_CLOSED;
+}
+
+/* A call that we end before the server has said a word tells nothing of the server: neither that it is back ... */
+static void
+test_an_abandoned_probe_closes_nothing(void **state)
+{
+	struct fixture fixture;
+
+	(void)state;
+	begin(&fixture, "probe", OK_REPLY);
+	break_it(&fixture, EMPTY("503 Away"), ERR_PROVIDER_UNAVAILABLE);
+	atomic_store(&fixture.answer, NULL);
+	fixture.deadline_ms = 300;
+	while (run(&fixture, 0) || fixture.err.code == ERR_PROVIDER_UNAVAILABLE)
+		;
+	assert_int_equal(fixture.err.code, ERR_DEADLINE);
+	assert_int_not_equal(breaker_of(&fixture), GOVERNOR_CLOSED);
+	end(&fixture);
+}
+
+/* ... nor that it has been there between two outages. */
+static void
+test_an_abandoned_call_ends_no_row_of_outages(void **state)
+{
+	struct fixture fixture;
+
+	(void)state;
+	begin(&fixture, "row", EMPTY("503 Away"));
+	fixture.config.provider_breaker_ms = 3600000;
+	open_workers(&fixture);
+	for (int i = 0; i < 3; i++) {
+		atomic_store(&fixture.answer, NULL);
+		fixture.deadline_ms = 50;
+		assert_false(run(&fixture, 1));
+		assert_int_equal(fixture.err.code, ERR_DEADLINE);
+		atomic_store(&fixture.answer, EMPTY("503 Away"));
+		fixture.deadline_ms = 0;
+		assert_false(run(&fixture, 0));
+	}
+	assert_int_equal(breaker_of(&fixture), GOVERNOR_OPEN);
+	end(&fixture);
+}
+
+/* "Come again at once", for as long as one does: asked less and less often. */
+static void
+test_a_server_that_says_at_once_is_not_hammered(void **state)
+{
+	struct fixture fixture;
+
+	(void)state;
+	begin(&fixture, "at-once",
+	      "HTTP/1.1 429 Slow\r\nRetry-After: 0\r\nContent-Length: 0\r\n\r\n");
+	fixture.config.provider_max_wait_ms = 0;
+	open_workers(&fixture);
+	for (int i = 0; i < 40; i++) {
+		assert_false(run(&fixture, (size_t)i % WORKERS));
+		assert_int_equal(fixture.err.code, ERR_PROVIDER_LIMITED);
+	}
+	assert_true(fake_http_requests(fixture.server) < 20);
+	end(&fixture);
+}
+
 static void
 test_refusals_of_one_request_open_nothing(void **state)
 {
@@ -400,6 +488,9 @@ main(void)
 		cmocka_unit_test(test_limits_belong_to_a_key),
 		cmocka_unit_test(test_a_short_wait_is_waited),
 		cmocka_unit_test(test_an_outage_opens_the_breaker_for_everybody),
+		cmocka_unit_test(test_an_abandoned_probe_closes_nothing),
+		cmocka_unit_test(test_an_abandoned_call_ends_no_row_of_outages),
+		cmocka_unit_test(test_a_server_that_says_at_once_is_not_hammered),
 		cmocka_unit_test(test_refusals_of_one_request_open_nothing),
 		cmocka_unit_test(test_the_breaker_closes_again),
 		cmocka_unit_test(test_a_request_that_breaks_the_server_is_charged),

@@ -202,6 +202,8 @@ test_refuses_everything(void **state)
 	assert_int_equal(err.code, ERR_PROVIDER_REJECTED);
 	assert_non_null(strstr(err.msg, "too long"));
 	assert_true(atomic_load(&told.calls) < 30);
+	/* nothing was taken, so nothing is known of lengths: texts of later calls stay whole */
+	assert_int_equal(atomic_load(&limits.text_tokens), 0);
 }
 
 static void

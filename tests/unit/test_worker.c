@@ -79,6 +79,13 @@ test_decide_table(void **state)
 		else
 			assert_int_equal(kind, 99);
 	}
+
+	/* "at once" says nothing: with it a job would go round and round for as long as the outage lasts */
+	struct err at_once = { .code = ERR_PROVIDER_LIMITED, .retry_after_ms = 0 };
+	enum queue_settle_kind kind = SETTLE_SUCCEED;
+
+	assert_int_equal(retry_decide(&at_once, STOP_NONE, &kind), RETRY_SETTLE);
+	assert_int_equal(kind, SETTLE_OUTAGE);
 }
 
 static struct queue_lease
