@@ -317,7 +317,7 @@ static const char *const outcome_wire[] = {
 	[GOVERNOR_UNUSED] = "unused",
 };
 
-void
+bool
 governor_report(struct redis *redis, const struct governor_ticket *ticket,
 		const struct governor_report *report)
 {
@@ -326,10 +326,12 @@ governor_report(struct redis *redis, const struct governor_ticket *ticket,
 	struct str what = str_of(report->what);
 	struct key keys[ARRAY_SIZE(which)];
 	struct err ignored = ERR_INIT;
+	AUTO_PTR(reply_free) struct reply *reply = NULL;
 	struct redis_cmd cmd;
+	int64_t is_open = 0;
 
 	if (!redis || !ticket->governed)
-		return;
+		return false;
 	redis_script_init(&cmd, &script_governor_report, ARRAY_SIZE(which));
 	for (size_t i = 0; i < ARRAY_SIZE(which); i++) {
 		keys[i] = key_governor(str_of(ticket->name), which[i]);
@@ -349,7 +351,8 @@ governor_report(struct redis *redis, const struct governor_ticket *ticket,
 	redis_arg_i64(&cmd, limits->requests_per_minute);
 	redis_arg_i64(&cmd, limits->tokens_per_minute);
 	redis_arg_i64(&cmd, limits->concurrency);
-	redis_run_script(redis, &cmd, &script_governor_report, NULL, &ignored);
+	return redis_run_script(redis, &cmd, &script_governor_report, &reply, &ignored) &&
+	       reply_i64(reply, &is_open) && is_open > 0;
 }
 
 /* ---- how it stands ---- */

@@ -93,8 +93,9 @@ struct governor_report {
 	const char *what; /* one line for people, e.g. the error's msg; may be NULL; no secrets */
 };
 
-/* Never fails the caller: without Redis nothing is counted, and the lease ends by itself. */
-void governor_report(struct redis *redis, const struct governor_ticket *ticket,
+/* true: the dependency is out of service now (its breaker is open). Never fails the caller: without Redis nothing is counted, the lease
+ * ends by itself, and the answer is false. */
+bool governor_report(struct redis *redis, const struct governor_ticket *ticket,
 		     const struct governor_report *report);
 
 /* ---- how it stands, for health and metrics ---- */

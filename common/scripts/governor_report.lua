@@ -3,7 +3,7 @@
 -- ARGV 1 ticket  2 outcome: ok, limited, quota, outage, denied, failed, abandoned, unused  3 moment it was let go  4 tokens that were taken for it
 --      5 tokens it used, -1 unknown  6 ms in which nobody may call, -1 unknown  7 failures in a row that open the breaker, 0 = never
 --      8 breaker: ms open  9 random 0 .. 2^31 - 1  10 text for people  11 window ms  12 requests and 13 tokens a window, 14 at once
--- Reply 'OK'. Repeated: counts again, except for the lease. Redis full: works, for it begins with a write that is allowed then.
+-- Reply 1: the breaker is open, 0: it is not. Repeated: counts again, except for the lease. Redis full: works, for it begins with a write that is allowed then.
 --#include governor
 local state, window, leases, wake = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local ticket, outcome, at = ARGV[1], ARGV[2], tonumber(ARGV[3])
@@ -52,11 +52,13 @@ local function sleep_for(ms)
 	redis.call('HSET', state, 'sleep', sleep)
 end
 local function close()
+	open = 0
 	redis.call('HSET', state, 'open', 0, 'opens', 0)
 	redis.call('HDEL', state, 'probe', 'probe_until')
 end
 local function open_again(opens)
-	redis.call('HSET', state, 'open', now + open_ms * 2 ^ math.min(opens, 4), 'opens', opens + 1)
+	open = now + open_ms * 2 ^ math.min(opens, 4)
+	redis.call('HSET', state, 'open', open, 'opens', opens + 1)
 	redis.call('HDEL', state, 'probe', 'probe_until')
 end
 
@@ -96,4 +98,4 @@ else
 end
 redis.call('HINCRBY', state, 'n_' .. outcome, 1)
 redis.call('PEXPIRE', state, math.max(3600000, 2 * length))
-return 'OK'
+return open > 0 and 1 or 0

@@ -6,8 +6,9 @@
  * What an attempt came to is one error code; may_repeat reads nothing else. Three kinds of failures:
  *  - outages (_UNAVAILABLE, _LIMITED): everybody's trouble. Repeated here shortly; then the job waits in the queue, uncharged.
  *  - failures of this request (_REPLY, ERR_TIMEOUT): 500s, cut and garbled replies, silence. A server in trouble and a request that
- *    breaks the server look alike. They are charged to the job, so that such a request comes to an end; and they count for the
- *    breaker, so that in an outage it opens after a few of them and all others wait uncharged.
+ *    breaks the server look alike, but for one thing: whether the server answers others. So they count for the breaker, which any
+ *    good answer closes. While it is open, no answer at all is an outage like any other; while it is not, it is charged to the job,
+ *    and a request that breaks its server comes to an end. A whole answer that is garbage is always charged.
  *  - final ones: as they are.
  */
 #include "jobs/provider/remote.h"
@@ -49,6 +50,7 @@ struct remote {
 	struct err stop; /* why one of the request's functions refused to go on */
 	bool stopped;	 /* one did */
 	bool told;
+	bool broke; /* the last exchange ended without a whole answer */
 	int64_t start_mono_ms;
 };
 
@@ -275,8 +277,10 @@ exchange(struct remote *remote, struct remote_used *used, struct err *err)
 		.user = remote,
 	};
 
-	if (!http_client_run(remote->client, &call, &remote->reply, err))
+	if (!http_client_run(remote->client, &call, &remote->reply, err)) {
+		remote->broke = err->code != ERR_TOO_LARGE && !remote->stopped;
 		return judge_break(remote, err);
+	}
 
 	struct str body = str_make(remote->reply.body.data, remote->reply.body.len);
 
@@ -440,7 +444,20 @@ outcome_of(const struct remote *remote, enum err_code code)
 	}
 }
 
+/* A job that waits says for what. */
 static void
+say_waiting(const struct remote *remote, struct err *err)
+{
+	const char *model = remote->at.model;
+
+	if (err->code == ERR_PROVIDER_LIMITED || err->code == ERR_PROVIDER_UNAVAILABLE)
+		err_waiting_for(err, "%s%s%s: %s", remote->at.provider, model[0] ? " " : "", model,
+				err->code == ERR_PROVIDER_LIMITED ? "asked to wait"
+								  : "out of service");
+}
+
+/* true: the breaker is open. */
+static bool
 report(const struct remote *remote, const struct governor_ticket *ticket,
        const struct remote_used *used, const struct err *err)
 {
@@ -455,22 +472,26 @@ report(const struct remote *remote, const struct governor_ticket *ticket,
 		.what = done ? NULL : err->msg,
 	};
 
-	governor_report(remote->call->redis, ticket, &said);
+	return governor_report(remote->call->redis, ticket, &said);
+}
+
+/* No word of the server about this very request: a 500, silence, a broken exchange; not an answer that is garbage. */
+static bool
+is_unanswered(const struct remote *remote, const struct err *err)
+{
+	return err->code == ERR_TIMEOUT || (err->code == ERR_PROVIDER_REPLY &&
+					    (remote->broke || remote->fault.class == FAULT_FAILED));
+}
+
+/* The breaker is open: what failed is the server, not this request. */
+static void
+take_for_outage(const struct remote *remote, struct err *err)
+{
+	err->code = ERR_PROVIDER_UNAVAILABLE;
+	say_waiting(remote, err);
 }
 
 /* ---- attempts ---- */
-
-/* A job that waits says for what. */
-static void
-say_waiting(const struct remote *remote, struct err *err)
-{
-	const char *model = remote->at.model;
-
-	if (err->code == ERR_PROVIDER_LIMITED || err->code == ERR_PROVIDER_UNAVAILABLE)
-		err_waiting_for(err, "%s%s%s: %s", remote->at.provider, model[0] ? " " : "", model,
-				err->code == ERR_PROVIDER_LIMITED ? "asked to wait"
-								  : "out of service");
-}
 
 /* *out_sent: it came to a request. */
 static bool
@@ -478,6 +499,7 @@ attempt(struct remote *remote, bool *out_sent, struct err *err)
 {
 	struct remote_used used = { -1, -1, -1 };
 	struct governor_ticket ticket;
+	bool is_open;
 
 	*out_sent = false;
 	remote->fault = (struct fault){ .retry_after_ms = -1 };
@@ -487,12 +509,14 @@ attempt(struct remote *remote, bool *out_sent, struct err *err)
 	if (remote->request->restart)
 		remote->request->restart(remote->request->user);
 	remote->stop = ERR_INIT;
-	remote->stopped = false;
+	remote->stopped = remote->broke = false;
 	buf_clear(&remote->error_body);
 	if (!exchange(remote, &used, err))
 		say_waiting(remote, err);
-	report(remote, &ticket, &used, err);
+	is_open = report(remote, &ticket, &used, err);
 	count(remote, &used, err->code);
+	if (is_open && is_unanswered(remote, err))
+		take_for_outage(remote, err);
 	return err->code == ERR_NONE;
 }
 
@@ -529,7 +553,8 @@ may_repeat(const struct remote *remote, int64_t nth, struct err *err, int64_t *o
 static bool
 run_attempts(struct remote *remote, struct err *err)
 {
-	struct err last = ERR_INIT; /* of the attempt before */
+	struct err last =
+		ERR_INIT; /* of the attempt before, where its failure was this request's own */
 
 	for (int64_t nth = 1;; nth++) {
 		struct err failed = ERR_INIT;
@@ -538,9 +563,9 @@ run_attempts(struct remote *remote, struct err *err)
 
 		if (attempt(remote, &sent, &failed))
 			return true;
-		/* This very request has failed, and so did others: it may be the one that breaks the server. Its job is charged. */
+		/* Answered with garbage, and then not asked any more, for others had failed: the garbage counts. */
 		if (!sent && failed.code == ERR_PROVIDER_UNAVAILABLE &&
-		    (last.code == ERR_PROVIDER_REPLY || last.code == ERR_TIMEOUT)) {
+		    last.code == ERR_PROVIDER_REPLY) {
 			*err = last;
 			return false;
 		}
@@ -548,7 +573,8 @@ run_attempts(struct remote *remote, struct err *err)
 			*err = failed;
 			return false;
 		}
-		last = failed;
+		if (sent)
+			last = is_unanswered(remote, &failed) ? ERR_INIT : failed;
 		if (!pause_ms(remote, wait_ms, &failed)) {
 			*err = failed;
 			return false;

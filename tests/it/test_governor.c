@@ -2,6 +2,7 @@
  * The governor in a real Redis. What it promises of a minute is shown without waiting for one: places are given ahead of time, so a
  * caller that may wait for ten minutes gets all moments of ten minutes at once.
  */
+#include <inttypes.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -308,7 +309,7 @@ test_a_clock_set_back(void **state)
 
 	(void)state;
 	report(&ticket, GOVERNOR_OK, -1);
-	(void)snprintf(ahead, sizeof(ahead), "%lld", (long long)ticket.at_ms + 24 * FAR_MS);
+	(void)snprintf(ahead, sizeof(ahead), "%" PRId64, ticket.at_ms + INT64_C(24) * FAR_MS);
 	for (size_t i = 0; i < ARRAY_SIZE(moments); i++)
 		MUST(REDIS_CALL(redis, NULL, e, "HSET", key.text, moments[i], ahead));
 	for (int i = 0; i < 3; i++) {

@@ -478,6 +478,7 @@ static atomic_bool names_answer;
 
 /* In the place of libc's, for libcurl too: MUTE_HOST is looked up until names_answer, or for PATIENCE_MS. */
 int
+// NOLINTNEXTLINE(readability-inconsistent-declaration-parameter-name): libc's names are reserved
 getaddrinfo(const char *restrict node, const char *restrict service,
 	    const struct addrinfo *restrict hints, struct addrinfo **restrict res)
 {

@@ -69,11 +69,9 @@ static bool
 read_body(void *user, struct str body, struct remote_used *used, struct err *err)
 {
 	(void)user;
-	(void)body;
-	(void)err;
 	used->tokens_in = 11;
 	used->tokens_out = 3;
-	return true;
+	return body.len == 0 || err_set(err, ERR_PROVIDER_REPLY, "garbage");
 }
 
 #define OK_REPLY "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
@@ -251,13 +249,14 @@ test_a_short_wait_is_waited(void **state)
 	end(&fixture);
 }
 
+/* Three calls fail with `code`; the third opens the breaker and fails with `last`. */
 static void
-break_it(struct fixture *fixture, const char *answer, enum err_code code)
+break_it(struct fixture *fixture, const char *answer, enum err_code code, enum err_code last)
 {
 	open_workers(fixture);
 	atomic_store(&fixture->answer, answer);
 	for (int i = 0; i < 3; i++)
-		assert_refused(fixture, (size_t)i % WORKERS, code, NULL, i + 1);
+		assert_refused(fixture, (size_t)i % WORKERS, i < 2 ? code : last, NULL, i + 1);
 }
 
 static void
@@ -265,15 +264,18 @@ test_an_outage_opens_the_breaker_for_everybody(void **state)
 {
 	static const struct {
 		const char *answer, *model;
-		enum err_code code;
+		enum err_code code, last; /* of the one that opens it */
 	} rows[] = {
-		{ EMPTY("503 Away"), "b503", ERR_PROVIDER_UNAVAILABLE },
-		{ EMPTY("500 Oops"), "b500", ERR_PROVIDER_REPLY },
+		{ EMPTY("503 Away"), "b503", ERR_PROVIDER_UNAVAILABLE, ERR_PROVIDER_UNAVAILABLE },
+		/* a request that was not answered is charged only while the server answers others */
+		{ EMPTY("500 Oops"), "b500", ERR_PROVIDER_REPLY, ERR_PROVIDER_UNAVAILABLE },
 		{ "HTTP/1.1 200 OK\r\nContent-Length: 9\r\nConnection: close\r\n\r\ncut", "bcut",
+		  ERR_TIMEOUT, ERR_PROVIDER_UNAVAILABLE }, /* followed by silence */
+		{ "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nbad", "bbad", ERR_PROVIDER_REPLY,
 		  ERR_PROVIDER_REPLY },
 		/* a key that is no key is one for all */
-		{ EMPTY("401 Who"), "b401", ERR_PROVIDER_REJECTED },
-		{ EMPTY("404 What"), "b404", ERR_PROVIDER_REJECTED },
+		{ EMPTY("401 Who"), "b401", ERR_PROVIDER_REJECTED, ERR_PROVIDER_REJECTED },
+		{ EMPTY("404 What"), "b404", ERR_PROVIDER_REJECTED, ERR_PROVIDER_REJECTED },
 	};
 
 	(void)state;
@@ -283,8 +285,8 @@ test_an_outage_opens_the_breaker_for_everybody(void **state)
 
 		begin(&fixture, rows[i].model, OK_REPLY);
 		fixture.config.provider_breaker_ms = 3600000;
-		fixture.config.provider_timeout_ms = 300; /* "cut" is followed by silence */
-		break_it(&fixture, rows[i].answer, i == 2 ? ERR_TIMEOUT : rows[i].code);
+		fixture.config.provider_timeout_ms = 300;
+		break_it(&fixture, rows[i].answer, rows[i].code, rows[i].last);
 		(void)snprintf(waiting_for, sizeof(waiting_for), "fake %s: out of service",
 			       rows[i].model);
 		for (size_t k = 0; k < WORKERS; k++)
@@ -317,7 +319,7 @@ test_an_abandoned_probe_closes_nothing(void **state)
 
 	(void)state;
 	begin(&fixture, "probe", OK_REPLY);
-	break_it(&fixture, EMPTY("503 Away"), ERR_PROVIDER_UNAVAILABLE);
+	break_it(&fixture, EMPTY("503 Away"), ERR_PROVIDER_UNAVAILABLE, ERR_PROVIDER_UNAVAILABLE);
 	atomic_store(&fixture.answer, NULL);
 	fixture.deadline_ms = 300;
 	while (run(&fixture, 0) || fixture.err.code == ERR_PROVIDER_UNAVAILABLE)
@@ -380,7 +382,9 @@ test_refusals_of_one_request_open_nothing(void **state)
 		struct fixture fixture;
 
 		begin(&fixture, "refusals", OK_REPLY);
-		break_it(&fixture, answers[i], i == 1 ? ERR_TOO_LARGE : ERR_PROVIDER_REJECTED);
+		enum err_code code = i == 1 ? ERR_TOO_LARGE : ERR_PROVIDER_REJECTED;
+
+		break_it(&fixture, answers[i], code, code);
 		atomic_store(&fixture.answer, OK_REPLY);
 		assert_true(run(&fixture, 0));
 		end(&fixture);
@@ -395,7 +399,7 @@ test_the_breaker_closes_again(void **state)
 
 	(void)state;
 	begin(&fixture, "back", OK_REPLY);
-	break_it(&fixture, EMPTY("503 Away"), ERR_PROVIDER_UNAVAILABLE);
+	break_it(&fixture, EMPTY("503 Away"), ERR_PROVIDER_UNAVAILABLE, ERR_PROVIDER_UNAVAILABLE);
 	atomic_store(&fixture.answer, OK_REPLY);
 	while (!run(&fixture, 0)) {
 		assert_int_equal(fixture.err.code, ERR_PROVIDER_UNAVAILABLE);
@@ -405,22 +409,39 @@ test_the_breaker_closes_again(void **state)
 	end(&fixture);
 }
 
-/*
- * A request that breaks the server, alone in the house: its own failures open the breaker, and still it is charged, or it would be
- * tried for ever.
- */
+/* A request that breaks the server is charged as long as the server answers others, however often it is tried; one that nobody gets an
+ * answer for waits. */
 static void
 test_a_request_that_breaks_the_server_is_charged(void **state)
 {
 	struct fixture fixture;
 
 	(void)state;
-	begin(&fixture, "poison", EMPTY("500 Oops"));
+	begin(&fixture, "poison", OK_REPLY);
+	open_workers(&fixture);
+	for (int i = 0; i < 4; i++) {
+		atomic_store(&fixture.answer, EMPTY("500 Oops"));
+		assert_refused(&fixture, 0, ERR_PROVIDER_REPLY, NULL, 3 * i + 1);
+		assert_refused(&fixture, 0, ERR_PROVIDER_REPLY, NULL, 3 * i + 2);
+		atomic_store(&fixture.answer, OK_REPLY);
+		assert_true(run(&fixture, 1));
+	}
+	end(&fixture);
+}
+
+/* Attempts that open the breaker, and a run that finds it open: nobody is charged. */
+static void
+test_who_meets_an_open_breaker_is_not_charged(void **state)
+{
+	struct fixture fixture;
+
+	(void)state;
+	begin(&fixture, "met", EMPTY("500 Oops"));
 	fixture.config.provider_attempts = 10;
 	fixture.config.provider_breaker_ms = 3600000;
 	open_workers(&fixture);
-	assert_refused(&fixture, 0, ERR_PROVIDER_REPLY, NULL, 3);
-	assert_refused(&fixture, 1, ERR_PROVIDER_UNAVAILABLE, "fake poison: out of service", 3);
+	assert_refused(&fixture, 0, ERR_PROVIDER_UNAVAILABLE, "fake met: out of service", 3);
+	assert_refused(&fixture, 1, ERR_PROVIDER_UNAVAILABLE, "fake met: out of service", 3);
 	end(&fixture);
 }
 
@@ -494,6 +515,7 @@ main(void)
 		cmocka_unit_test(test_refusals_of_one_request_open_nothing),
 		cmocka_unit_test(test_the_breaker_closes_again),
 		cmocka_unit_test(test_a_request_that_breaks_the_server_is_charged),
+		cmocka_unit_test(test_who_meets_an_open_breaker_is_not_charged),
 		cmocka_unit_test(test_a_days_quota_is_remembered),
 		cmocka_unit_test(test_a_turn_that_was_not_used_is_given_back),
 		cmocka_unit_test(test_without_redis_nothing_is_sent),
