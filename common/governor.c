@@ -165,6 +165,7 @@ ask(struct redis *redis, const struct governor_ticket *ticket, int64_t max_wait_
 	redis_arg_i64(&cmd, ticket->opts.lease_ms);
 	redis_arg_i64(&cmd, ticket->opts.breaker_open_ms);
 	redis_arg_i64(&cmd, limits->window_ms);
+	redis_arg_i64(&cmd, ticket->requests);
 	if (!redis_run_script(redis, &cmd, &script_governor_acquire, &reply, err))
 		return err_wrap(err, "limits of a provider");
 	if (!reply_str(reply_at(reply, 0), &word) || !reply_i64(reply_at(reply, 4), &note))
@@ -249,7 +250,7 @@ least(int64_t a, int64_t b)
 
 static void
 fill_ticket(struct str name, const struct governor_limits *limits, const struct governor_opts *opts,
-	    int64_t tokens, struct governor_ticket *out)
+	    const struct governor_cost *cost, struct governor_ticket *out)
 {
 	uint64_t id = id_random_u64();
 
@@ -262,7 +263,10 @@ fill_ticket(struct str name, const struct governor_limits *limits, const struct 
 		out->opts.lease_ms = GOVERNOR_LEASE_MS;
 	if (out->opts.breaker_open_ms <= 0)
 		out->opts.breaker_failures = 0;
-	out->tokens = tokens < 0 ? 0 : tokens;
+	out->requests = cost && cost->requests > 1 ? cost->requests : 1;
+	out->tokens = cost && cost->tokens > 0 ? cost->tokens : 0;
+	if (limits->requests_per_minute > 0)
+		out->requests = least(out->requests, limits->requests_per_minute);
 	if (limits->tokens_per_minute > 0)
 		out->tokens = least(out->tokens, limits->tokens_per_minute);
 }
@@ -270,14 +274,14 @@ fill_ticket(struct str name, const struct governor_limits *limits, const struct 
 bool
 // NOLINTNEXTLINE(readability-function-size): one more than usual, for callers that have all at hand
 governor_acquire(struct redis *redis, struct str name, const struct governor_limits *limits,
-		 const struct governor_opts *opts, int64_t tokens, struct governor_ticket *out,
-		 int64_t *out_wait_ms, struct err *err)
+		 const struct governor_opts *opts, const struct governor_cost *cost,
+		 struct governor_ticket *out, int64_t *out_wait_ms, struct err *err)
 {
 	int64_t end_ms = clock_mono_ms() + opts->max_wait_ms;
 	struct governor_ticket ticket;
 	struct verdict verdict = { 0 };
 
-	fill_ticket(name, limits, opts, tokens, &ticket);
+	fill_ticket(name, limits, opts, cost, &ticket);
 	if (!redis) {
 		ticket.governed = false;
 		*out = ticket;
@@ -351,6 +355,7 @@ governor_report(struct redis *redis, const struct governor_ticket *ticket,
 	redis_arg_i64(&cmd, limits->requests_per_minute);
 	redis_arg_i64(&cmd, limits->tokens_per_minute);
 	redis_arg_i64(&cmd, limits->concurrency);
+	redis_arg_i64(&cmd, ticket->requests);
 	return redis_run_script(redis, &cmd, &script_governor_report, &reply, &ignored) &&
 	       reply_i64(reply, &is_open) && is_open > 0;
 }

@@ -38,6 +38,12 @@ struct governor_limits {
 	int64_t window_ms; /* 0 = 60,000: of another length than a minute, for a server that counts so (and tests) */
 };
 
+/* What one call counts as; more than a limit counts as the limit. */
+struct governor_cost {
+	int64_t requests; /* 0 = 1; more where a server counts the texts of a call */
+	int64_t tokens;	  /* about so many; 0 = they do not count */
+};
+
 struct governor_opts {
 	int64_t max_wait_ms;	  /* longest that the caller waits itself */
 	int64_t lease_ms;	  /* longest that a call lasts; 0 = 120,000 */
@@ -51,16 +57,16 @@ struct governor_opts {
 struct governor_ticket {
 	char name[GOVERNOR_MAX_NAME_BYTES + 1];
 	char id[17];
-	int64_t at_ms;	/* when the call may go, by Redis' clock */
-	int64_t tokens; /* taken for it */
-	bool probe;	/* it finds out whether the dependency is back */
-	bool governed;	/* false: there was no connection to count with */
+	int64_t at_ms;		  /* when the call may go, by Redis' clock */
+	int64_t requests, tokens; /* taken for it */
+	bool probe;		  /* it finds out whether the dependency is back */
+	bool governed;		  /* false: there was no connection to count with */
 	struct governor_limits limits;
 	struct governor_opts opts;
 };
 
 /*
- * A place for one call of about `tokens` tokens (0 where they do not count; more than the limit counts as the limit).
+ * A place for one call. cost NULL: one request, no tokens.
  *
  * true: granted; the caller waits *out_wait_ms (0 to max_wait_ms) before it sends, and reports whatever happens.
  * false, without a call to make:
@@ -72,8 +78,8 @@ struct governor_ticket {
  * half a second. redis NULL: granted at once, nothing is counted.
  */
 bool governor_acquire(struct redis *redis, struct str name, const struct governor_limits *limits,
-		      const struct governor_opts *opts, int64_t tokens, struct governor_ticket *out,
-		      int64_t *out_wait_ms, struct err *err);
+		      const struct governor_opts *opts, const struct governor_cost *cost,
+		      struct governor_ticket *out, int64_t *out_wait_ms, struct err *err);
 
 enum governor_outcome {
 	GOVERNOR_OK,

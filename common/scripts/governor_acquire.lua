@@ -1,7 +1,7 @@
 -- governor_acquire: a place for one call of a dependency: now, at a moment soon, or not.
 -- KEYS 1 state  2 window  3 leases  (of one name)
 -- ARGV 1 ticket  2 requests and 3 tokens a window, 4 at once (0 = no limit)  5 tokens of this call, at most 3
---      6 longest wait ms  7 lease ms  8 breaker: ms open  9 window ms
+--      6 longest wait ms  7 lease ms  8 breaker: ms open  9 window ms  10 requests that this call counts as, at most 2
 -- Reply {'OK', ms to wait, moment, 1 = this call is the breaker's probe, note} | {'WAIT', reason, ms, text, note}
 --       reason: requests, tokens, concurrency, sleep, breaker, probe, quota; note 1: write the name into the list of names
 -- Places are given in the order of asking, at moments that never go back. No `window` holds more than the limit, also when calls arrive
@@ -9,7 +9,7 @@
 -- Not repeatable: each call takes a place. Redis full: works, for it begins with a write that is allowed then.
 --#include governor
 local state, window, leases, ticket = KEYS[1], KEYS[2], KEYS[3], ARGV[1]
-local cost = { requests = 1, tokens = tonumber(ARGV[5]) }
+local cost = { requests = tonumber(ARGV[10]), tokens = tonumber(ARGV[5]) }
 local limit = { requests = tonumber(ARGV[2]), tokens = tonumber(ARGV[3]) }
 local concurrency, length = tonumber(ARGV[4]), tonumber(ARGV[9])
 local bucket_ms, span = length / 120, length + length / 40
@@ -90,7 +90,7 @@ end
 if limit.requests > 0 or limit.tokens > 0 then
 	local bucket = string.format('%.0f', math.floor(at / bucket_ms))
 	local requests, tokens = string.match(redis.call('HGET', window, bucket) or '0 0', '^(%d+) (%d+)$')
-	redis.call('HSET', window, bucket, string.format('%.0f %.0f', requests + 1, tokens + cost.tokens))
+	redis.call('HSET', window, bucket, string.format('%.0f %.0f', requests + cost.requests, tokens + cost.tokens))
 	redis.call('PEXPIRE', window, math.ceil(at - now + 2 * length))
 end
 local probe = 0

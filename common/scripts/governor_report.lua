@@ -3,6 +3,7 @@
 -- ARGV 1 ticket  2 outcome: ok, limited, quota, outage, denied, failed, abandoned, unused  3 moment it was let go  4 tokens that were taken for it
 --      5 tokens it used, -1 unknown  6 ms in which nobody may call, -1 unknown  7 failures in a row that open the breaker, 0 = never
 --      8 breaker: ms open  9 random 0 .. 2^31 - 1  10 text for people  11 window ms  12 requests and 13 tokens a window, 14 at once
+--      15 requests that were taken for it
 -- Reply 1: the breaker is open, 0: it is not. Repeated: counts again, except for the lease. Redis full: works, for it begins with a write that is allowed then.
 --#include governor
 local state, window, leases, wake = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
@@ -26,7 +27,7 @@ end
 
 local delta = { requests = 0, tokens = 0 }
 if outcome == 'unused' then
-	delta.requests, delta.tokens = -1, 0 - taken
+	delta.requests, delta.tokens = 0 - ARGV[15], 0 - taken
 elseif used >= 0 then
 	delta.tokens = used - taken
 end

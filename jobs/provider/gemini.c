@@ -61,6 +61,7 @@ learn_embed(struct server_embedder *self, const struct fault *fault, size_t coun
 
 static const struct embed_dialect embed_dialect = {
 	.auth = REMOTE_GOOGLE,
+	.counts_texts = true, /* so users report; undocumented */
 	.build = build_embed,
 	.parse = gemini_parse_embed,
 	.learn = learn_embed,

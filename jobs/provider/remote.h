@@ -53,6 +53,7 @@ struct remote_request {
 	const char *method;	/* NULL = POST */
 	struct str body;	/* JSON; borrowed */
 	int64_t tokens;		/* estimate of what counts against tokens per minute, 0 = nothing */
+	int64_t requests;	/* what it counts as against requests per minute; 0 = 1 */
 	size_t max_reply_bytes; /* 0 = REMOTE_MAX_REPLY_BYTES; a longer reply is ERR_PROVIDER_REPLY */
 	/*
 	 * Reads a success: the whole body; for a stream "" at its end, when it says whether it was complete. May be called again for the

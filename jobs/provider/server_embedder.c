@@ -61,6 +61,7 @@ ask(struct server_embedder *self, const struct provider_call *call, const struct
 		.path = path.data,
 		.body = str_make(body.data, body.len),
 		.tokens = tokens_of(texts),
+		.requests = self->dialect->counts_texts ? (int64_t)texts->count : 1,
 		.max_reply_bytes =
 			texts->count * self->embedder.dim * NUMBER_BYTES + MAX_BODY_BYTES / 16,
 		.read = read_vectors,

@@ -28,6 +28,7 @@ struct embed_texts {
 
 struct embed_dialect {
 	enum remote_auth auth;
+	bool counts_texts; /* the server's limit of requests counts the texts of a request */
 	/* Adds path and body of a request (failures of the bufs are the caller's business). */
 	void (*build)(const struct server_embedder *self, const struct embed_texts *texts,
 		      struct buf *path, struct buf *body);

@@ -204,7 +204,10 @@ choose_embedder(const struct config *config, struct embedder_choice *out, struct
 		usual = gemini_place(config);
 		model = "gemini-embedding-001";
 		key_setting = "gemini.api_key (GOOGLE_API_KEY)";
+		/* each text counts as a request there: a call never holds more than a minute's */
 		out->max_batch = batch_of(config, GEMINI_MAX_BATCH, GEMINI_MAX_BATCH);
+		if (config->embedder_rpm > 0 && config->embedder_rpm < (int64_t)out->max_batch)
+			out->max_batch = (size_t)config->embedder_rpm;
 		break;
 	case EMBEDDER_OPENAI:
 		usual = openai_place(config);

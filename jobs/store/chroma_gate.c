@@ -190,7 +190,7 @@ chroma_gate_enter(struct chroma_gate *gate, const struct store_limits *limits,
 	opts.cancel = limits ? limits->cancel : NULL;
 	if (limits && clock_left_ms(limits->deadline_mono_ms) < opts.max_wait_ms)
 		opts.max_wait_ms = clock_left_ms(limits->deadline_mono_ms);
-	if (!governor_acquire(pass->redis, str_of(gate->name), &gate->limits, &opts, 0,
+	if (!governor_acquire(pass->redis, str_of(gate->name), &gate->limits, &opts, NULL,
 			      &pass->ticket, &ahead_ms, err)) {
 		give_place(gate, pass);
 		return translate(err);

@@ -1198,10 +1198,10 @@ test_dependencies(void **state)
 	assert_int_equal(answer.status, 200);
 	assert_int_equal(js_len(answer_get(&answer, "data")), 0);
 	answer_release(&answer);
-	MUST(governor_acquire(redis, STR("gemini:m:0a0b0c0d"), &limits, &opts, 0, &ticket, &wait_ms,
-			      e));
-	assert_false(governor_acquire(redis, STR("gemini:m:0a0b0c0d"), &limits, &opts, 0, &ticket,
-				      &wait_ms, &err));
+	MUST(governor_acquire(redis, STR("gemini:m:0a0b0c0d"), &limits, &opts, NULL, &ticket,
+			      &wait_ms, e));
+	assert_false(governor_acquire(redis, STR("gemini:m:0a0b0c0d"), &limits, &opts, NULL,
+				      &ticket, &wait_ms, &err));
 	ask(api, &answer, "GET", V1 "/dependencies", NULL);
 	assert_int_equal(js_len(answer_get(&answer, "data")), 1);
 	assert_true(answer_is(&answer, "data/0/name", "gemini m"));

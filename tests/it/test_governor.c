@@ -57,7 +57,8 @@ take(const char *name, const struct governor_limits *limits, const struct govern
 	struct governor_ticket ticket;
 	int64_t wait_ms;
 
-	MUST(governor_acquire(redis, str_of(name), limits, opts, tokens, &ticket, &wait_ms, e));
+	MUST(governor_acquire(redis, str_of(name), limits, opts,
+			      &(struct governor_cost){ .tokens = tokens }, &ticket, &wait_ms, e));
 	assert_true(wait_ms >= 0 && wait_ms <= opts->max_wait_ms);
 	return ticket;
 }
@@ -70,8 +71,9 @@ refuse(const char *name, const struct governor_limits *limits, const struct gove
 	struct err err = ERR_INIT;
 	int64_t wait_ms;
 
-	assert_false(governor_acquire(redis, str_of(name), limits, opts, tokens, &ticket, &wait_ms,
-				      &err));
+	assert_false(governor_acquire(redis, str_of(name), limits, opts,
+				      &(struct governor_cost){ .tokens = tokens }, &ticket,
+				      &wait_ms, &err));
 	return err;
 }
 
@@ -82,7 +84,7 @@ may(const char *name, const struct governor_limits *limits, const struct governo
 	struct err err = ERR_INIT;
 	int64_t wait_ms;
 
-	return governor_acquire(redis, str_of(name), limits, opts, 0, out, &wait_ms, &err);
+	return governor_acquire(redis, str_of(name), limits, opts, NULL, out, &wait_ms, &err);
 }
 
 static void
@@ -219,7 +221,8 @@ test_a_place_ahead_is_waited_for(void **state)
 	struct err err = ERR_INIT;
 
 	(void)state;
-	while (governor_acquire(redis, STR("ahead"), &limit, &opts, 0, &ticket, &wait_ms, &err)) {
+	while (governor_acquire(redis, STR("ahead"), &limit, &opts, NULL, &ticket, &wait_ms,
+				&err)) {
 		assert_true(wait_ms <= 2000);
 		waited += wait_ms > 0;
 	}
@@ -298,6 +301,31 @@ test_an_absurd_number_of_tokens(void **state)
 }
 
 /* Redis' clock is set back (or another Redis takes over whose clock is behind): time goes on from where it was. */
+/* A call may count as many, all or nothing; more than the limit is the limit; unused, all of it is given back. */
+static void
+test_a_call_that_counts_as_many(void **state)
+{
+	struct governor_limits limit = { .requests_per_minute = 100 };
+	struct governor_cost cost = { .requests = 40 };
+	struct governor_opts opts = { .max_wait_ms = FAR_MS };
+	struct governor_ticket ticket;
+	struct err err = ERR_INIT;
+	int64_t wait_ms;
+
+	(void)state;
+	MUST(governor_acquire(redis, STR("many"), &limit, &opts, &cost, &ticket, &wait_ms, e));
+	MUST(governor_acquire(redis, STR("many"), &limit, &opts, &cost, &ticket, &wait_ms, e));
+	opts.max_wait_ms = 30000; /* twenty are left in this minute */
+	assert_false(governor_acquire(redis, STR("many"), &limit, &opts, &cost, &ticket, &wait_ms,
+				      &err));
+	assert_int_equal(err.code, ERR_PROVIDER_LIMITED);
+	report(&ticket, GOVERNOR_UNUSED, -1);
+	MUST(governor_acquire(redis, STR("many"), &limit, &opts, &cost, &ticket, &wait_ms, e));
+	cost.requests = 1000;
+	MUST(governor_acquire(redis, STR("whole"), &limit, &opts, &cost, &ticket, &wait_ms, e));
+	assert_int_equal(state_of("whole").requests, 100);
+}
+
 static void
 test_a_clock_set_back(void **state)
 {
@@ -403,7 +431,7 @@ wait_for_it(void *arg)
 	AUTO_PTR(redis_free) struct redis *own = redis_server_connect(server);
 	int64_t wait_ms;
 
-	waiter->granted = governor_acquire(own, STR("queue"), &limit, &opts, 0, &waiter->ticket,
+	waiter->granted = governor_acquire(own, STR("queue"), &limit, &opts, NULL, &waiter->ticket,
 					   &wait_ms, &waiter->err);
 	atomic_store(&waiter->done, true);
 	return NULL;
@@ -804,11 +832,13 @@ test_no_redis(void **state)
 	(void)state;
 	MUST(redis_new(&opts, &away, e));
 	governor_report(away, &ticket, &ok); /* returns */
-	assert_false(governor_acquire(away, STR("away"), &none, &far, 0, &ticket, &wait_ms, &err));
+	assert_false(
+		governor_acquire(away, STR("away"), &none, &far, NULL, &ticket, &wait_ms, &err));
 	assert_int_equal(err.code, ERR_REDIS_UNAVAILABLE);
 	/* without a connection nothing is governed */
 	err_clear(&err);
-	assert_true(governor_acquire(NULL, STR("away"), &none, &far, 0, &ticket, &wait_ms, &err));
+	assert_true(
+		governor_acquire(NULL, STR("away"), &none, &far, NULL, &ticket, &wait_ms, &err));
 	assert_int_equal(wait_ms, 0);
 	governor_report(NULL, &ticket, &ok);
 	governor_report(redis, &ticket, &ok);
@@ -874,6 +904,7 @@ main(void)
 		cmocka_unit_test(test_unused_gives_back),
 		cmocka_unit_test(test_abandoned_gives_nothing_back),
 		cmocka_unit_test(test_an_absurd_number_of_tokens),
+		cmocka_unit_test(test_a_call_that_counts_as_many),
 		cmocka_unit_test(test_a_clock_set_back),
 		cmocka_unit_test(test_names_do_not_meet),
 		cmocka_unit_test(test_no_limits),

@@ -57,7 +57,8 @@ end_call(const char *name, enum governor_outcome outcome, int64_t hint_ms)
 	struct governor_ticket ticket;
 	int64_t wait_ms;
 
-	MUST(governor_acquire(redis, str_of(name), &limits, &opts, 10, &ticket, &wait_ms, e));
+	MUST(governor_acquire(redis, str_of(name), &limits, &opts,
+			      &(struct governor_cost){ .tokens = 10 }, &ticket, &wait_ms, e));
 	governor_report(redis, &ticket, &report);
 }
 

@@ -13,10 +13,12 @@
 
 #include "common/base/auto.h"
 #include "common/base/mem.h"
+#include "common/governor.h"
 #include "jobs/provider/provider.h"
 #include "jobs/step/prompt.h"
 #include "tests/support/fake_provider.h"
 #include "tests/support/must.h"
+#include "tests/support/redis_server.h"
 
 #define KEY "key-of-a-test"
 #define DIM 128
@@ -94,6 +96,40 @@ static bool
 embed(struct embedder *embedder, size_t count, float *out, struct err *err)
 {
 	return embedder->ops->embed(embedder, &no_limit, EMBED_DOCUMENT, five, count, out, err);
+}
+
+/* As users report: the minute's requests are counted by the texts, at Gemini only. */
+static void
+gemini_texts_of_a_batch_count_as_requests(void **state)
+{
+	static const struct {
+		enum config_embedder kind;
+		int64_t requests;
+	} rows[] = { { EMBEDDER_GEMINI, 5 }, { EMBEDDER_COHERE, 1 } };
+	struct redis_server *server = redis_server_start(NULL);
+	struct redis *redis = redis_server_connect(server);
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct provider_call call = { .redis = redis };
+		struct governor_state states[2];
+		struct embedder *embedder;
+		size_t count;
+		float *out;
+
+		MUST(REDIS_CALL(redis, NULL, e, "FLUSHALL"));
+		config.embedder_rpm = 100;
+		embedder = open_embedder(rows[i].kind);
+		out = mem_array(5 * embedder->dim, sizeof(float));
+		MUST(embedder->ops->embed(embedder, &call, EMBED_DOCUMENT, five, 5, out, e));
+		MUST(governor_list(redis, states, ARRAY_SIZE(states), &count, e));
+		assert_int_equal(count, 1);
+		assert_int_equal(states[0].requests, rows[i].requests);
+		mem_free(out);
+		embedder_close(embedder);
+	}
+	redis_free(redis);
+	redis_server_stop(server);
 }
 
 static enum err_code
@@ -709,6 +745,7 @@ main(void)
 		TEST(gemini_model_that_is_gone_is_final),
 		TEST(gemini_task_type_that_is_refused_is_left_out),
 		TEST(gemini_batch_that_is_too_large_teaches_its_limit),
+		TEST(gemini_texts_of_a_batch_count_as_requests),
 		TEST(gemini_minute_is_waited_for_and_a_day_is_not),
 		TEST(gemini_error_in_an_array_is_understood),
 		TEST(cohere_trial_month_is_final_and_a_minute_is_not),

@@ -461,8 +461,8 @@ shows_providers(void **state)
 
 	run(f, CLI_OK, "providers", NULL);
 	check_has(f->err, "no provider was used within the last hour");
-	MUST(governor_acquire(redis, STR("gemini:m:01020304"), &limits, &opts, 0, &ticket, &wait_ms,
-			      e));
+	MUST(governor_acquire(redis, STR("gemini:m:01020304"), &limits, &opts, NULL, &ticket,
+			      &wait_ms, e));
 	run(f, CLI_OK, "providers", NULL);
 	check_has(f->out, "gemini m  closed ");
 	check_has(f->out, " 1/600 ");

@@ -151,6 +151,9 @@ batches(void **state)
 	config.embedder_batch = 500;
 	MUST(choose_embedder(&config, &choice, e));
 	assert_int_equal(choice.max_batch, 100);
+	config.embedder_rpm = 60; /* Gemini counts texts */
+	MUST(choose_embedder(&config, &choice, e));
+	assert_int_equal(choice.max_batch, 60);
 	config.embedder = EMBEDDER_COHERE;
 	MUST(choose_embedder(&config, &choice, e));
 	assert_int_equal(choice.max_batch, 96);
