@@ -629,10 +629,10 @@ extractive_generate(struct generator *generator, const struct provider_call *cal
 	if (tokens > 0 && tokens < ANSWER_MAX_BYTES / CHARS_PER_TOKEN)
 		answer.budget_bytes = (size_t)tokens * CHARS_PER_TOKEN;
 	question_read(&answer.question, request->question);
-	if (!local_call_check(call, err) || !read_sources(&answer, err))
+	if (!provider_call_check(call, err) || !read_sources(&answer, err))
 		return false;
 	for (size_t i = 0; i < request->count; i++) {
-		if (!local_call_check(call, err))
+		if (!provider_call_check(call, err))
 			return false;
 		read_sentences(&answer, i);
 	}

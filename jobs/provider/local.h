@@ -20,7 +20,4 @@ bool local_rerank_by(const struct rerank_shares *shares, const struct provider_c
 		     struct str query, const struct passage *passages, size_t count,
 		     float *out_scores, struct err *err);
 
-/* ERR_CANCELLED or ERR_DEADLINE when the call is to stop. */
-bool local_call_check(const struct provider_call *call, struct err *err);
-
 #endif

@@ -176,7 +176,7 @@ local_embed(struct embedder *embedder, const struct provider_call *call, enum em
 	struct local_embedder *self = (struct local_embedder *)embedder;
 
 	for (size_t i = 0; i < count; i++) {
-		if (!local_call_check(call, err))
+		if (!provider_call_check(call, err))
 			return false;
 		memset(self->table, 0, self->size * sizeof(*self->table));
 		self->count = 0;

@@ -374,7 +374,7 @@ local_rerank_by(const struct rerank_shares *shares, const struct provider_call *
 
 	read_question(query, &question);
 	for (size_t i = 0; i < count; i++) {
-		if (!local_call_check(call, err))
+		if (!provider_call_check(call, err))
 			return false;
 		add_bag(&bags, &passages[i], i);
 	}
@@ -382,7 +382,7 @@ local_rerank_by(const struct rerank_shares *shares, const struct provider_call *
 	sort_by_score(passages, count, order.items);
 	company_of_all(&bags, passages, order.items, count, out_scores);
 	for (size_t i = 0; i < count; i++) {
-		if (!local_call_check(call, err))
+		if (!provider_call_check(call, err))
 			return false;
 		out_scores[i] = score(&question, &passages[i], out_scores[i], shares);
 	}

@@ -22,6 +22,7 @@
 #include "common/base/err.h"
 #include "common/base/str.h"
 #include "common/config.h"
+#include "common/halt.h"
 #include "common/metrics.h"
 #include "common/redis.h"
 
@@ -55,6 +56,13 @@ struct provider_call {
 	struct provider_usage *usage;		/* added to; may be NULL */
 	const struct provider_metrics *metrics; /* may be NULL */
 };
+
+/* ERR_CANCELLED or ERR_DEADLINE when the call is to stop. */
+static inline bool
+provider_call_check(const struct provider_call *call, struct err *err)
+{
+	return halt_check(call->cancel, call->deadline_mono_ms, err);
+}
 
 /* ---- embedder ---- */
 

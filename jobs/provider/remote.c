@@ -120,16 +120,6 @@ remote_fault(const struct remote *remote)
 /* ---- waiting ---- */
 
 static bool
-check(const struct provider_call *call, struct err *err)
-{
-	if (call->cancel && atomic_load(call->cancel))
-		return err_set(err, ERR_CANCELLED, "the call was cancelled");
-	if (call->deadline_mono_ms > 0 && clock_left_ms(call->deadline_mono_ms) == 0)
-		return err_set(err, ERR_DEADLINE, "the deadline has passed");
-	return true;
-}
-
-static bool
 pause_ms(const struct remote *remote, int64_t ms, struct err *err)
 {
 	int64_t told_ms = clock_mono_ms(), until_ms = told_ms + ms;
@@ -137,7 +127,7 @@ pause_ms(const struct remote *remote, int64_t ms, struct err *err)
 	for (;;) {
 		int64_t now_ms = clock_mono_ms();
 
-		if (!check(remote->call, err))
+		if (!provider_call_check(remote->call, err))
 			return false;
 		if (remote->request->wait && now_ms - told_ms >= INT64_C(2) * SLICE_MS) {
 			told_ms = now_ms;
@@ -505,7 +495,7 @@ attempt(struct remote *remote, bool *out_sent, struct err *err)
 
 	*out_sent = false;
 	remote->fault = (struct fault){ .retry_after_ms = -1 };
-	if (!check(remote->call, err) || !acquire(remote, &ticket, err))
+	if (!provider_call_check(remote->call, err) || !acquire(remote, &ticket, err))
 		return false;
 	*out_sent = true;
 	if (remote->request->restart)

@@ -6,7 +6,6 @@
 #include "common/embedding_cache.h"
 #include "common/sha256.h"
 #include "common/tokens.h"
-#include "jobs/provider/local.h"
 #include "jobs/spec/choice.h"
 #include "jobs/step/embed_pool.h"
 
@@ -91,7 +90,7 @@ embed_directly(const struct embed_request *request, float *out, struct embed_sta
 
 	for (size_t at = 0, n = 0; at < request->count; at += n) {
 		n = request->count - at < most ? request->count - at : most;
-		if (!local_call_check(&request->call, err) ||
+		if (!provider_call_check(&request->call, err) ||
 		    !embedder->ops->embed(embedder, &request->call, request->task,
 					  request->texts + at, n, out + at * embedder->dim, err))
 			return failed(request, at, err);
@@ -361,7 +360,7 @@ embed_pieces(struct work *work, struct err *err)
 		load.count = n;
 		for (size_t k = 0; k < n; k++)
 			texts[k] = work->pieces[at + k].text;
-		if (!local_call_check(&request->call, err) ||
+		if (!provider_call_check(&request->call, err) ||
 		    !call_embedder(work, &load, batch, err))
 			return failed(request, from, err);
 		take_vectors(work, at, n, &load, fresh);
@@ -411,7 +410,7 @@ embed_texts(const struct embed_request *request, struct arena *arena, float *out
 			     .dim = request->embedder->dim };
 
 	*out_stats = (struct embed_stats){ 0 };
-	if (!local_call_check(&request->call, err))
+	if (!provider_call_check(&request->call, err))
 		return false;
 	if (embed_pool_opts(request->pool)->direct)
 		return embed_directly(request, out, out_stats, err);

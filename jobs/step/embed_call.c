@@ -5,7 +5,6 @@
 
 #include "common/base/mem.h"
 #include "common/tokens.h"
-#include "jobs/provider/local.h"
 
 struct caller {
 	struct embedder *embedder;
@@ -151,7 +150,7 @@ embed_range(struct caller *caller, const struct str *texts, size_t count, float 
 	size_t refusals;
 	bool is_long;
 
-	if (!local_call_check(caller->call, err))
+	if (!provider_call_check(caller->call, err))
 		return false;
 	is_long = has_long_text(caller, texts, count);
 	if (is_long && count == 1) {

@@ -29,7 +29,6 @@
 #include "common/base/clock.h"
 #include "common/base/mem.h"
 #include "common/embedding_cache.h"
-#include "jobs/provider/local.h"
 
 #define EMBED_LOOK_MS 100
 #define MAX_ABOARD 256
@@ -358,7 +357,7 @@ travel(struct embed_pool *pool, struct embedder *embedder, const struct provider
 {
 	join_line(pool, waiter);
 	while (waiter->state == WAITING || waiter->state == ABOARD) {
-		if (!local_call_check(call, err)) {
+		if (!provider_call_check(call, err)) {
 			if (waiter->state == WAITING)
 				leave_line(pool, waiter);
 			else

@@ -6,6 +6,7 @@
 
 #include "common/base/clock.h"
 #include "common/base/mem.h"
+#include "common/halt.h"
 #include "common/redis.h"
 
 #define LOOK_MS 50    /* how often cancel is looked at */
@@ -95,14 +96,13 @@ chroma_gate_free(struct chroma_gate *gate)
 	mem_free(gate);
 }
 
-static bool
-check(const struct store_limits *limits, struct err *err)
+bool
+chroma_wait(const struct store_limits *limits, int64_t ms, struct err *err)
 {
-	if (limits && limits->cancel && atomic_load(limits->cancel))
-		return err_set(err, ERR_CANCELLED, "the call was cancelled");
-	if (limits && clock_left_ms(limits->deadline_mono_ms) == 0)
-		return err_set(err, ERR_DEADLINE, "deadline exceeded");
-	return true;
+	static const struct store_limits none = { 0 };
+
+	limits = limits ? limits : &none;
+	return halt_sleep_ms(limits->cancel, limits->deadline_mono_ms, ms, err);
 }
 
 static bool
@@ -131,7 +131,7 @@ take_place(struct chroma_gate *gate, const struct store_limits *limits, struct c
 		until.tv_sec += until.tv_nsec / 1000000000L;
 		until.tv_nsec %= 1000000000L;
 		(void)pthread_cond_timedwait(&gate->left, &gate->lock, &until);
-		ok = check(limits, err) &&
+		ok = chroma_wait(limits, 0, err) &&
 		     (clock_mono_ms() < until_ms || gate->idle || busy(gate, err));
 	}
 	if (ok) {
@@ -162,21 +162,6 @@ translate(struct err *err)
 	return false;
 }
 
-/* The moment that the governor named may lie ahead. */
-static bool
-wait_ms(const struct store_limits *limits, int64_t ms, struct err *err)
-{
-	for (int64_t until_ms = clock_mono_ms() + ms;;) {
-		int64_t left_ms = until_ms - clock_mono_ms();
-
-		if (!check(limits, err))
-			return false;
-		if (left_ms <= 0)
-			return true;
-		clock_sleep_ms(left_ms < LOOK_MS ? left_ms : LOOK_MS);
-	}
-}
-
 bool
 chroma_gate_enter(struct chroma_gate *gate, const struct store_limits *limits,
 		  struct chroma_pass **out, struct err *err)
@@ -185,7 +170,7 @@ chroma_gate_enter(struct chroma_gate *gate, const struct store_limits *limits,
 	struct chroma_pass *pass = NULL;
 	int64_t ahead_ms = 0;
 
-	if (!check(limits, err) || !take_place(gate, limits, &pass, err))
+	if (!chroma_wait(limits, 0, err) || !take_place(gate, limits, &pass, err))
 		return false;
 	opts.cancel = limits ? limits->cancel : NULL;
 	if (limits && clock_left_ms(limits->deadline_mono_ms) < opts.max_wait_ms)
@@ -195,7 +180,8 @@ chroma_gate_enter(struct chroma_gate *gate, const struct store_limits *limits,
 		give_place(gate, pass);
 		return translate(err);
 	}
-	if (!wait_ms(limits, ahead_ms, err)) {
+	/* the moment that the governor named may lie ahead */
+	if (!chroma_wait(limits, ahead_ms, err)) {
 		chroma_gate_leave(gate, pass, GOVERNOR_UNUSED, -1, NULL);
 		return false;
 	}

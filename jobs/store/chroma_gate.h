@@ -32,4 +32,7 @@ bool chroma_gate_enter(struct chroma_gate *gate, const struct store_limits *limi
 void chroma_gate_leave(struct chroma_gate *gate, struct chroma_pass *pass,
 		       enum governor_outcome outcome, int64_t hint_ms, const char *what);
 
+/* Sleeps ms, which may be 0. ERR_CANCELLED, ERR_DEADLINE as soon as the limits (NULL = none) say so. */
+bool chroma_wait(const struct store_limits *limits, int64_t ms, struct err *err);
+
 #endif

@@ -221,25 +221,6 @@ give_up(const struct attempt *attempt, int64_t hint_ms, struct err *err)
 	return unavailable(attempt->store, &why, hint_ms, err);
 }
 
-/* Sleeps in small steps, for cancel's sake. */
-static bool
-wait_ms(const struct store_limits *limits, int64_t ms, struct err *err)
-{
-	int64_t until_ms = clock_mono_ms() + ms;
-
-	for (;;) {
-		int64_t left_ms = until_ms - clock_mono_ms();
-
-		if (limits && limits->cancel && atomic_load(limits->cancel))
-			return err_set(err, ERR_CANCELLED, "the call was cancelled");
-		if (limits && clock_left_ms(limits->deadline_mono_ms) == 0)
-			return err_set(err, ERR_DEADLINE, "deadline exceeded");
-		if (left_ms <= 0)
-			return true;
-		clock_sleep_ms(left_ms < 50 ? left_ms : 50);
-	}
-}
-
 /* What an exchange tells all writers. */
 static enum governor_outcome
 outcome_of(const struct attempt *attempt, bool went)
@@ -314,7 +295,7 @@ chroma_run(struct chroma_store *store, const struct chroma_call *call, struct ht
 			return give_up(&attempt, hint_ms, err);
 		delay_ms = hint_ms >= 0 ? hint_ms
 					: (int64_t)(id_random_u64() % (uint64_t)delay_ms) + 1;
-		if (!wait_ms(call->limits, delay_ms, err))
+		if (!chroma_wait(call->limits, delay_ms, err))
 			return false;
 	}
 }

@@ -6,7 +6,6 @@
 
 #include "common/base/clock.h"
 #include "common/base/mem.h"
-#include "jobs/provider/local.h"
 
 void
 told_vector(struct str text, float out[TOLD_DIM])
@@ -31,7 +30,7 @@ pass_gate(struct told_embedder *told, const struct provider_call *call, struct e
 	atomic_fetch_add(&told->at_gate, 1);
 	while (ok && atomic_load(&told->gated)) {
 		clock_sleep_ms(1);
-		ok = local_call_check(call, err);
+		ok = provider_call_check(call, err);
 	}
 	atomic_fetch_sub(&told->at_gate, 1);
 	return ok;
