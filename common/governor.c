@@ -272,10 +272,9 @@ fill_ticket(struct str name, const struct governor_limits *limits, const struct 
 }
 
 bool
-// NOLINTNEXTLINE(readability-function-size): one more than usual, for callers that have all at hand
 governor_acquire(struct redis *redis, struct str name, const struct governor_limits *limits,
 		 const struct governor_opts *opts, const struct governor_cost *cost,
-		 struct governor_ticket *out, int64_t *out_wait_ms, struct err *err)
+		 struct governor_ticket *out, struct err *err)
 {
 	int64_t end_ms = clock_mono_ms() + opts->max_wait_ms;
 	struct governor_ticket ticket;
@@ -285,7 +284,6 @@ governor_acquire(struct redis *redis, struct str name, const struct governor_lim
 	if (!redis) {
 		ticket.governed = false;
 		*out = ticket;
-		*out_wait_ms = 0;
 		return true;
 	}
 	for (;;) {
@@ -303,8 +301,8 @@ governor_acquire(struct redis *redis, struct str name, const struct governor_lim
 	}
 	ticket.at_ms = verdict.at_ms;
 	ticket.probe = verdict.probe;
+	ticket.wait_ms = verdict.wait_ms;
 	*out = ticket;
-	*out_wait_ms = verdict.wait_ms;
 	return true;
 }
 

@@ -4,7 +4,7 @@
  * A dependency has a name, e.g. "gemini:gemini-embedding-001:1a2b3c4d" (provider, model, 8 hex digits of the key's hash) or
  * "chroma:host:8001:write"; everybody who uses the name counts together, in Redis, by Redis' clock (which may be set back). Around each call:
  *
- *	governor_acquire -> wait out_wait_ms -> the call -> governor_report
+ *	governor_acquire -> wait ticket.wait_ms -> the call -> governor_report
  *
  * - Requests and tokens a minute: no 60 s hold more than the limit, counted where calls arrive, if they arrive at most 1.5 s after
  *   they were let go; under load at least 95 % of it is used. Places are given in the order of asking, at one even pace, ahead of time:
@@ -57,6 +57,7 @@ struct governor_opts {
 struct governor_ticket {
 	char name[GOVERNOR_MAX_NAME_BYTES + 1];
 	char id[17];
+	int64_t wait_ms; /* from the answer on: the caller waits so long before it sends, 0 to max_wait_ms */
 	int64_t at_ms;		  /* when the call may go, by Redis' clock */
 	int64_t requests, tokens; /* taken for it */
 	bool probe;		  /* it finds out whether the dependency is back */
@@ -68,7 +69,7 @@ struct governor_ticket {
 /*
  * A place for one call. cost NULL: one request, no tokens.
  *
- * true: granted; the caller waits *out_wait_ms (0 to max_wait_ms) before it sends, and reports whatever happens.
+ * true: granted; the caller waits out->wait_ms before it sends, and reports whatever happens.
  * false, without a call to make:
  *	ERR_PROVIDER_LIMITED	 it would have to wait longer than max_wait_ms: retry_after_ms says how long
  *	ERR_PROVIDER_UNAVAILABLE the breaker is open; retry_after_ms
@@ -79,7 +80,7 @@ struct governor_ticket {
  */
 bool governor_acquire(struct redis *redis, struct str name, const struct governor_limits *limits,
 		      const struct governor_opts *opts, const struct governor_cost *cost,
-		      struct governor_ticket *out, int64_t *out_wait_ms, struct err *err);
+		      struct governor_ticket *out, struct err *err);
 
 enum governor_outcome {
 	GOVERNOR_OK,

@@ -402,12 +402,11 @@ acquire(const struct remote *remote, struct governor_ticket *ticket, struct err 
 	const struct governor_cost cost = { .requests = remote->request->requests,
 					    .tokens = remote->request->tokens };
 	const struct governor_report unused = { GOVERNOR_UNUSED, -1, -1, NULL };
-	int64_t wait_ms = 0;
 
 	if (!governor_acquire(remote->call->redis, str_of(remote->name), &limits, &opts, &cost,
-			      ticket, &wait_ms, err))
+			      ticket, err))
 		return false;
-	if (pause_ms(remote, wait_ms, err))
+	if (pause_ms(remote, ticket->wait_ms, err))
 		return true;
 	governor_report(remote->call->redis, ticket, &unused);
 	return false;

@@ -168,7 +168,6 @@ chroma_gate_enter(struct chroma_gate *gate, const struct store_limits *limits,
 {
 	struct governor_opts opts = gate->opts;
 	struct chroma_pass *pass = NULL;
-	int64_t ahead_ms = 0;
 
 	if (!chroma_wait(limits, 0, err) || !take_place(gate, limits, &pass, err))
 		return false;
@@ -176,12 +175,12 @@ chroma_gate_enter(struct chroma_gate *gate, const struct store_limits *limits,
 	if (limits && clock_left_ms(limits->deadline_mono_ms) < opts.max_wait_ms)
 		opts.max_wait_ms = clock_left_ms(limits->deadline_mono_ms);
 	if (!governor_acquire(pass->redis, str_of(gate->name), &gate->limits, &opts, NULL,
-			      &pass->ticket, &ahead_ms, err)) {
+			      &pass->ticket, err)) {
 		give_place(gate, pass);
 		return translate(err);
 	}
 	/* the moment that the governor named may lie ahead */
-	if (!chroma_wait(limits, ahead_ms, err)) {
+	if (!chroma_wait(limits, pass->ticket.wait_ms, err)) {
 		chroma_gate_leave(gate, pass, GOVERNOR_UNUSED, -1, NULL);
 		return false;
 	}

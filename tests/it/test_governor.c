@@ -55,11 +55,10 @@ take(const char *name, const struct governor_limits *limits, const struct govern
      int64_t tokens)
 {
 	struct governor_ticket ticket;
-	int64_t wait_ms;
 
 	MUST(governor_acquire(redis, str_of(name), limits, opts,
-			      &(struct governor_cost){ .tokens = tokens }, &ticket, &wait_ms, e));
-	assert_true(wait_ms >= 0 && wait_ms <= opts->max_wait_ms);
+			      &(struct governor_cost){ .tokens = tokens }, &ticket, e));
+	assert_true(ticket.wait_ms >= 0 && ticket.wait_ms <= opts->max_wait_ms);
 	return ticket;
 }
 
@@ -69,11 +68,9 @@ refuse(const char *name, const struct governor_limits *limits, const struct gove
 {
 	struct governor_ticket ticket;
 	struct err err = ERR_INIT;
-	int64_t wait_ms;
 
 	assert_false(governor_acquire(redis, str_of(name), limits, opts,
-				      &(struct governor_cost){ .tokens = tokens }, &ticket,
-				      &wait_ms, &err));
+				      &(struct governor_cost){ .tokens = tokens }, &ticket, &err));
 	return err;
 }
 
@@ -82,9 +79,8 @@ may(const char *name, const struct governor_limits *limits, const struct governo
     struct governor_ticket *out)
 {
 	struct err err = ERR_INIT;
-	int64_t wait_ms;
 
-	return governor_acquire(redis, str_of(name), limits, opts, NULL, out, &wait_ms, &err);
+	return governor_acquire(redis, str_of(name), limits, opts, NULL, out, &err);
 }
 
 static void
@@ -217,14 +213,13 @@ test_a_place_ahead_is_waited_for(void **state)
 	struct governor_limits limit = { .requests_per_minute = 60 };
 	struct governor_opts opts = { .max_wait_ms = 2000 };
 	struct governor_ticket ticket;
-	int64_t wait_ms, waited = 0;
+	int64_t waited = 0;
 	struct err err = ERR_INIT;
 
 	(void)state;
-	while (governor_acquire(redis, STR("ahead"), &limit, &opts, NULL, &ticket, &wait_ms,
-				&err)) {
-		assert_true(wait_ms <= 2000);
-		waited += wait_ms > 0;
+	while (governor_acquire(redis, STR("ahead"), &limit, &opts, NULL, &ticket, &err)) {
+		assert_true(ticket.wait_ms <= 2000);
+		waited += ticket.wait_ms > 0;
 	}
 	assert_true(waited >= 1 && waited <= 3); /* a second apart */
 	assert_true(err.retry_after_ms > 2000 && err.retry_after_ms <= 3500);
@@ -300,7 +295,6 @@ test_an_absurd_number_of_tokens(void **state)
 	}
 }
 
-/* Redis' clock is set back (or another Redis takes over whose clock is behind): time goes on from where it was. */
 /* A call may count as many, all or nothing; more than the limit is the limit; unused, all of it is given back. */
 static void
 test_a_call_that_counts_as_many(void **state)
@@ -310,22 +304,21 @@ test_a_call_that_counts_as_many(void **state)
 	struct governor_opts opts = { .max_wait_ms = FAR_MS };
 	struct governor_ticket ticket;
 	struct err err = ERR_INIT;
-	int64_t wait_ms;
 
 	(void)state;
-	MUST(governor_acquire(redis, STR("many"), &limit, &opts, &cost, &ticket, &wait_ms, e));
-	MUST(governor_acquire(redis, STR("many"), &limit, &opts, &cost, &ticket, &wait_ms, e));
+	MUST(governor_acquire(redis, STR("many"), &limit, &opts, &cost, &ticket, e));
+	MUST(governor_acquire(redis, STR("many"), &limit, &opts, &cost, &ticket, e));
 	opts.max_wait_ms = 30000; /* twenty are left in this minute */
-	assert_false(governor_acquire(redis, STR("many"), &limit, &opts, &cost, &ticket, &wait_ms,
-				      &err));
+	assert_false(governor_acquire(redis, STR("many"), &limit, &opts, &cost, &ticket, &err));
 	assert_int_equal(err.code, ERR_PROVIDER_LIMITED);
 	report(&ticket, GOVERNOR_UNUSED, -1);
-	MUST(governor_acquire(redis, STR("many"), &limit, &opts, &cost, &ticket, &wait_ms, e));
+	MUST(governor_acquire(redis, STR("many"), &limit, &opts, &cost, &ticket, e));
 	cost.requests = 1000;
-	MUST(governor_acquire(redis, STR("whole"), &limit, &opts, &cost, &ticket, &wait_ms, e));
+	MUST(governor_acquire(redis, STR("whole"), &limit, &opts, &cost, &ticket, e));
 	assert_int_equal(state_of("whole").requests, 100);
 }
 
+/* Redis' clock is set back (or another Redis takes over whose clock is behind): time goes on from where it was. */
 static void
 test_a_clock_set_back(void **state)
 {
@@ -429,10 +422,9 @@ wait_for_it(void *arg)
 				      .lease_ms = 60000,
 				      .cancel = &waiter->cancel };
 	AUTO_PTR(redis_free) struct redis *own = redis_server_connect(server);
-	int64_t wait_ms;
 
 	waiter->granted = governor_acquire(own, STR("queue"), &limit, &opts, NULL, &waiter->ticket,
-					   &wait_ms, &waiter->err);
+					   &waiter->err);
 	atomic_store(&waiter->done, true);
 	return NULL;
 }
@@ -827,19 +819,16 @@ test_no_redis(void **state)
 	struct governor_report ok = { GOVERNOR_OK, -1, -1, NULL };
 	struct governor_ticket ticket = take("away", &none, &now_or_never, 0);
 	struct err err = ERR_INIT;
-	int64_t wait_ms = -1;
 
 	(void)state;
 	MUST(redis_new(&opts, &away, e));
 	governor_report(away, &ticket, &ok); /* returns */
-	assert_false(
-		governor_acquire(away, STR("away"), &none, &far, NULL, &ticket, &wait_ms, &err));
+	assert_false(governor_acquire(away, STR("away"), &none, &far, NULL, &ticket, &err));
 	assert_int_equal(err.code, ERR_REDIS_UNAVAILABLE);
 	/* without a connection nothing is governed */
 	err_clear(&err);
-	assert_true(
-		governor_acquire(NULL, STR("away"), &none, &far, NULL, &ticket, &wait_ms, &err));
-	assert_int_equal(wait_ms, 0);
+	assert_true(governor_acquire(NULL, STR("away"), &none, &far, NULL, &ticket, &err));
+	assert_int_equal(ticket.wait_ms, 0);
 	governor_report(NULL, &ticket, &ok);
 	governor_report(redis, &ticket, &ok);
 	assert_int_equal(state_of("away").granted_total, 1);

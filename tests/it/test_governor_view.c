@@ -55,10 +55,9 @@ end_call(const char *name, enum governor_outcome outcome, int64_t hint_ms)
 				      .breaker_open_ms = 3600000 };
 	struct governor_report report = { outcome, 10, hint_ms, "it broke" };
 	struct governor_ticket ticket;
-	int64_t wait_ms;
 
 	MUST(governor_acquire(redis, str_of(name), &limits, &opts,
-			      &(struct governor_cost){ .tokens = 10 }, &ticket, &wait_ms, e));
+			      &(struct governor_cost){ .tokens = 10 }, &ticket, e));
 	governor_report(redis, &ticket, &report);
 }
 
