@@ -114,16 +114,6 @@ score_of(const struct terms *terms, const struct counted *counted, double averag
 	return score;
 }
 
-static int
-by_falling_score(const void *a, const void *b)
-{
-	const struct store_hit *left = a, *right = b;
-
-	if (left->score != right->score)
-		return left->score < right->score ? 1 : -1;
-	return (left->row > right->row) - (left->row < right->row);
-}
-
 /* Counts every candidate; the average length. */
 static double
 count_all(struct terms *terms, const struct store_hits *hits, const struct lexical_weights *weights,
@@ -180,7 +170,7 @@ rescore_hits(struct str question, const struct lexical_weights *weights, enum re
 		found[kept++].score = (float)score;
 	}
 	if (kept > 1)
-		qsort(found, kept, sizeof(*found), by_falling_score);
+		qsort(found, kept, sizeof(*found), store_by_score);
 	hits->lexical = found;
 	hits->lexical_count = kept;
 	return true;

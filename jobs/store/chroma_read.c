@@ -337,16 +337,6 @@ keep_passing(const struct filter *filter, struct store_hit *hits, size_t count)
 	return filter ? kept : count;
 }
 
-static int
-by_falling_score(const void *a, const void *b)
-{
-	const struct store_hit *left = a, *right = b;
-
-	if (left->score != right->score)
-		return left->score < right->score ? 1 : -1;
-	return (left->row > right->row) - (left->row < right->row);
-}
-
 struct question {
 	struct chroma_store *store;
 	const struct store_search *search;
@@ -409,7 +399,7 @@ search_dense(struct question *question, struct arena *arena, struct store_hits *
 		if (count < wanted && total >= limit && limit < QUERY_MAX_HITS)
 			continue;
 		if (count > 1)
-			qsort(hits, count, sizeof(*hits), by_falling_score);
+			qsort(hits, count, sizeof(*hits), store_by_score);
 		*out = (struct store_hits){ .dense = hits,
 					    .dense_count =
 						    count < search->limit ? count : search->limit,

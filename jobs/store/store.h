@@ -86,8 +86,19 @@ struct store_hit {
 	float score; /* dense: cosine; lexical: BM25, greater is better */
 };
 
+/* For qsort: by falling score, equal scores by row. */
+static inline int
+store_by_score(const void *a, const void *b)
+{
+	const struct store_hit *left = a, *right = b;
+
+	if (left->score != right->score)
+		return left->score < right->score ? 1 : -1;
+	return (left->row > right->row) - (left->row < right->row);
+}
+
 struct store_hits {
-	struct store_hit *dense, *lexical; /* by falling score; equal scores by row */
+	struct store_hit *dense, *lexical; /* as store_by_score sorts */
 	size_t dense_count, lexical_count;
 	bool dense_more, lexical_more; /* a greater limit would give more */
 };
