@@ -27,11 +27,7 @@ static bool
 learn_embed(struct server_embedder *self, const struct fault *fault, size_t count)
 {
 	(void)count;
-	if (fault->class != FAULT_FIELD || !str_eq_c(str_of(fault->field), "truncate") ||
-	    (self->without & NO_TRUNCATE))
-		return false;
-	self->without |= NO_TRUNCATE;
-	return true;
+	return fault_leave_out(fault, "truncate", NO_TRUNCATE, &self->without);
 }
 
 static const struct embed_dialect embed_dialect = {

@@ -649,3 +649,12 @@ fault_to_err(const struct fault *fault, const char *provider, struct err *err)
 		err_cause(err, "%s", fault->excerpt);
 	return false;
 }
+
+bool
+fault_leave_out(const struct fault *fault, const char *field, unsigned bit, unsigned *without)
+{
+	if (fault->class != FAULT_FIELD || strcmp(fault->field, field) != 0 || (*without & bit))
+		return false;
+	*without |= bit;
+	return true;
+}

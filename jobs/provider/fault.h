@@ -58,6 +58,9 @@ void fault_of_event(struct str json, const char *key, struct fault *out);
  */
 bool fault_to_err(const struct fault *fault, const char *provider, struct err *err);
 
+/* The server does not take `field`, and its bit was not set in *without: it is now, and the request is worth sending again without it. */
+bool fault_leave_out(const struct fault *fault, const char *field, unsigned bit, unsigned *without);
+
 /* When a reply (a success too) says that nothing is left of a limit: ms until there is again; else -1. x-ratelimit-remaining-* and
  * -reset-*, whose values are durations as Go writes them ("6m0s", "12ms"). */
 int64_t fault_ratelimit_reset_ms(const struct http_reply *reply);

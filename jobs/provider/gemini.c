@@ -1,23 +1,11 @@
 #include "jobs/provider/gemini.h"
 
-#include <string.h>
-
 #include "jobs/provider/gemini_wire.h"
 #include "jobs/provider/server_embedder.h"
 #include "jobs/provider/server_generator.h"
 
 /* Bits of `without`. */
 enum { NO_TASK = 1, NO_TEMPERATURE = 1, NO_THINKING = 2 };
-
-/* Sets a bit; false when it is set. */
-static bool
-leave_out(unsigned *without, unsigned bit)
-{
-	bool is_new = !(*without & bit);
-
-	*without |= bit;
-	return is_new;
-}
 
 /* ---- embedder ---- */
 
@@ -43,11 +31,9 @@ build_embed(const struct server_embedder *self, const struct embed_texts *texts,
 static bool
 learn_embed(struct server_embedder *self, const struct fault *fault, size_t count)
 {
-	struct str field = str_of(fault->field);
-
-	if (fault->class == FAULT_FIELD &&
-	    (str_eq_c(field, "taskType") || str_eq_c(field, "task_type")))
-		return leave_out(&self->without, NO_TASK);
+	if (fault_leave_out(fault, "taskType", NO_TASK, &self->without) ||
+	    fault_leave_out(fault, "task_type", NO_TASK, &self->without))
+		return true;
 	if (fault->status != 404)
 		return false;
 	/* either the model is gone, or only the call for many is not there */
@@ -103,15 +89,12 @@ build_generate(const struct server_generator *self, const struct prompt *prompt,
 static bool
 learn_generate(struct server_generator *self, const struct fault *fault)
 {
-	struct str field = str_of(fault->field);
-
-	if (fault->class != FAULT_FIELD)
-		return false;
-	if (str_eq_c(field, "temperature") && self->temperature.len > 0)
-		return leave_out(&self->without, NO_TEMPERATURE);
-	if (str_starts(field, "thinking") && self->thinking.len > 0)
-		return leave_out(&self->without, NO_THINKING);
-	return false;
+	if (self->temperature.len > 0 &&
+	    fault_leave_out(fault, "temperature", NO_TEMPERATURE, &self->without))
+		return true;
+	/* a field within it may be what is named */
+	return self->thinking.len > 0 && str_starts(str_of(fault->field), "thinking") &&
+	       fault_leave_out(fault, fault->field, NO_THINKING, &self->without);
 }
 
 static const struct generate_dialect generate_dialect = {

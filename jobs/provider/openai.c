@@ -8,16 +8,6 @@
 enum { NO_DIMENSIONS = 1, NO_ENCODING = 2 };
 enum { NO_TEMPERATURE = 1, NO_OPTIONS = 2, OTHER_LIMIT = 4, NO_LIMIT = 8 };
 
-/* Sets a bit; false when it is set. */
-static bool
-leave_out(unsigned *without, unsigned bit)
-{
-	bool is_new = !(*without & bit);
-
-	*without |= bit;
-	return is_new;
-}
-
 /* ---- embedder ---- */
 
 static void
@@ -43,16 +33,10 @@ build_embed(const struct server_embedder *self, const struct embed_texts *texts,
 static bool
 learn_embed(struct server_embedder *self, const struct fault *fault, size_t count)
 {
-	struct str field = str_of(fault->field);
-
 	(void)count;
-	if (fault->class != FAULT_FIELD)
-		return false;
-	if (str_eq_c(field, "dimensions") && self->choice.asks_dim)
-		return leave_out(&self->without, NO_DIMENSIONS);
-	if (str_eq_c(field, "encoding_format"))
-		return leave_out(&self->without, NO_ENCODING);
-	return false;
+	return (self->choice.asks_dim &&
+		fault_leave_out(fault, "dimensions", NO_DIMENSIONS, &self->without)) ||
+	       fault_leave_out(fault, "encoding_format", NO_ENCODING, &self->without);
 }
 
 static const struct embed_dialect embed_dialect = {
@@ -100,18 +84,15 @@ build_chat(const struct server_generator *self, const struct prompt *prompt, int
 static bool
 learn_chat(struct server_generator *self, const struct fault *fault)
 {
-	struct str field = str_of(fault->field);
+	unsigned *without = &self->without;
 
-	if (fault->class != FAULT_FIELD)
-		return false;
-	if (str_eq_c(field, "temperature"))
-		return leave_out(&self->without, NO_TEMPERATURE);
-	if (str_eq_c(field, "stream_options") || str_eq_c(field, "include_usage"))
-		return leave_out(&self->without, NO_OPTIONS);
-	if (str_eq_c(field, "max_tokens") || str_eq_c(field, "max_completion_tokens"))
-		return leave_out(&self->without, OTHER_LIMIT) ||
-		       leave_out(&self->without, NO_LIMIT);
-	return false;
+	return fault_leave_out(fault, "temperature", NO_TEMPERATURE, without) ||
+	       fault_leave_out(fault, "stream_options", NO_OPTIONS, without) ||
+	       fault_leave_out(fault, "include_usage", NO_OPTIONS, without) ||
+	       fault_leave_out(fault, "max_tokens", OTHER_LIMIT, without) ||
+	       fault_leave_out(fault, "max_completion_tokens", OTHER_LIMIT, without) ||
+	       fault_leave_out(fault, "max_tokens", NO_LIMIT, without) ||
+	       fault_leave_out(fault, "max_completion_tokens", NO_LIMIT, without);
 }
 
 static const struct generate_dialect generate_dialect = {

@@ -210,25 +210,6 @@ look_at_info(struct server_reranker *self, const struct provider_call *call, str
 	return true;
 }
 
-static bool
-leave_out(struct server_reranker *self, const struct fault *fault)
-{
-	static const struct {
-		const char *field;
-		unsigned bit;
-	} rows[] = { { "top_n", RERANK_NO_TOP_N },
-		     { "return_documents", RERANK_NO_RETURN },
-		     { "truncate", RERANK_NO_TRUNCATE } };
-
-	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
-		if (strcmp(fault->field, rows[i].field) != 0 || (self->without & rows[i].bit))
-			continue;
-		self->without |= rows[i].bit;
-		return true;
-	}
-	return false;
-}
-
 /* Asks for less from now on; false when that is no use. */
 static bool
 learn(struct server_reranker *self, const struct fault *fault, size_t count)
@@ -247,7 +228,10 @@ learn(struct server_reranker *self, const struct fault *fault, size_t count)
 		self->max_bytes /= 2;
 		return true;
 	case FAULT_FIELD:
-		return leave_out(self, fault);
+		return fault_leave_out(fault, "top_n", RERANK_NO_TOP_N, &self->without) ||
+		       fault_leave_out(fault, "return_documents", RERANK_NO_RETURN,
+				       &self->without) ||
+		       fault_leave_out(fault, "truncate", RERANK_NO_TRUNCATE, &self->without);
 	case FAULT_NONE:
 	case FAULT_LIMITED:
 	case FAULT_OUTAGE:
