@@ -72,10 +72,13 @@ check_url(const char *url, const char *setting, struct err *err)
 		       setting);
 }
 
-/* The provider's own place, if the settings say no other. */
+/* A server: one that the settings of a kind name, or the provider's own. */
 struct place {
 	const char *url, *setting; /* url "" = it has none of its own */
 	struct secret key;
+	const char
+		*keyed_url; /* a server that answers nobody without a key; NULL = none is known */
+	const char *key_setting;
 };
 
 /* A URL of its own has a key of its own: the provider's key never goes to another server. */
@@ -89,38 +92,36 @@ locate(struct endpoint *at, const struct place *own, const struct place *usual, 
 			       own->setting);
 	at->url = place->url;
 	at->key = or_empty(place->key.value);
-	return check_url(at->url, place->setting, err);
-}
-
-/* Known servers that answer nobody without a key. */
-static bool
-want_key(const struct endpoint *at, const char *usual_url, const char *setting, struct err *err)
-{
-	if (at->key[0] || strcmp(at->url, or_empty(usual_url)) != 0)
+	if (!check_url(at->url, place->setting, err))
+		return false;
+	if (at->key[0] || !usual->keyed_url || strcmp(at->url, usual->keyed_url) != 0)
 		return true;
 	return err_set(err, ERR_CONFIG, "cannot use provider '%s' without a key: set %s",
-		       at->provider, setting);
+		       at->provider, usual->key_setting);
 }
 
 static struct place
 gemini_place(const struct config *config)
 {
 	return (struct place){ config->gemini_url, "gemini.url (GEMINI_BASE_URL)",
-			       config->google_api_key };
+			       config->google_api_key, config->gemini_url,
+			       "gemini.api_key (GOOGLE_API_KEY)" };
 }
 
 static struct place
 openai_place(const struct config *config)
 {
 	return (struct place){ config->openai_url, "openai.url (OPENAI_BASE_URL)",
-			       config->openai_api_key };
+			       config->openai_api_key, OPENAI_URL,
+			       "openai.api_key (OPENAI_API_KEY)" };
 }
 
 static struct place
 cohere_place(const struct config *config)
 {
 	return (struct place){ config->cohere_url, "cohere.url (COHERE_BASE_URL)",
-			       config->cohere_api_key };
+			       config->cohere_api_key, config->cohere_url,
+			       "cohere.api_key (COHERE_API_KEY)" };
 }
 
 /* ---- embedder ---- */
@@ -177,9 +178,9 @@ bool
 choose_embedder(const struct config *config, struct embedder_choice *out, struct err *err)
 {
 	const struct place own = { config->embedder_url, "embedder.url (EMBEDDING_URL)",
-				   config->embedder_api_key };
-	struct place usual = { "", "", { "" } };
-	const char *model = "", *key_setting = "";
+				   config->embedder_api_key, NULL, NULL };
+	struct place usual = { .url = "" };
+	const char *model = "";
 
 	*out = (struct embedder_choice){
 		.kind = (enum config_embedder)config->embedder,
@@ -203,7 +204,6 @@ choose_embedder(const struct config *config, struct embedder_choice *out, struct
 	case EMBEDDER_GEMINI:
 		usual = gemini_place(config);
 		model = "gemini-embedding-001";
-		key_setting = "gemini.api_key (GOOGLE_API_KEY)";
 		/* each text counts as a request there: a call never holds more than a minute's */
 		out->max_batch = batch_of(config, GEMINI_MAX_BATCH, GEMINI_MAX_BATCH);
 		if (config->embedder_rpm > 0 && config->embedder_rpm < (int64_t)out->max_batch)
@@ -212,21 +212,16 @@ choose_embedder(const struct config *config, struct embedder_choice *out, struct
 	case EMBEDDER_OPENAI:
 		usual = openai_place(config);
 		model = "text-embedding-3-small";
-		key_setting = "openai.api_key (OPENAI_API_KEY)";
 		out->max_batch = batch_of(config, OPENAI_BATCH, OPENAI_MAX_BATCH);
 		break;
 	case EMBEDDER_COHERE:
 		usual = cohere_place(config);
 		model = "embed-v4.0";
-		key_setting = "cohere.api_key (COHERE_API_KEY)";
 		out->max_batch = batch_of(config, COHERE_MAX_BATCH, COHERE_MAX_BATCH);
 		break;
 	}
 	out->at.model = or_default(config->embedder_model, model);
-	return locate(&out->at, &own, &usual, err) &&
-	       want_key(&out->at, out->kind == EMBEDDER_OPENAI ? OPENAI_URL : usual.url,
-			key_setting, err) &&
-	       choose_dim(config, out, err);
+	return locate(&out->at, &own, &usual, err) && choose_dim(config, out, err);
 }
 
 /* ---- generator ---- */
@@ -235,9 +230,9 @@ bool
 choose_generator(const struct config *config, struct generator_choice *out, struct err *err)
 {
 	const struct place own = { config->generator_url, "generator.url (GENERATION_URL)",
-				   config->generator_api_key };
-	struct place usual = { "", "", { "" } };
-	const char *model = "", *key_setting = "";
+				   config->generator_api_key, NULL, NULL };
+	struct place usual = { .url = "" };
+	const char *model = "";
 
 	*out = (struct generator_choice){
 		.kind = (enum config_generator)config->generator,
@@ -257,18 +252,14 @@ choose_generator(const struct config *config, struct generator_choice *out, stru
 	case GENERATOR_GEMINI:
 		usual = gemini_place(config);
 		model = "gemini-flash-latest";
-		key_setting = "gemini.api_key (GOOGLE_API_KEY)";
 		break;
 	case GENERATOR_OPENAI:
 		usual = openai_place(config);
 		model = "gpt-5-mini";
-		key_setting = "openai.api_key (OPENAI_API_KEY)";
 		break;
 	}
 	out->at.model = or_default(config->generator_model, model);
-	return locate(&out->at, &own, &usual, err) &&
-	       want_key(&out->at, out->kind == GENERATOR_OPENAI ? OPENAI_URL : usual.url,
-			key_setting, err);
+	return locate(&out->at, &own, &usual, err);
 }
 
 /* ---- reranker ---- */
@@ -277,8 +268,8 @@ bool
 choose_reranker(const struct config *config, struct reranker_choice *out, struct err *err)
 {
 	const struct place own = { config->reranker_url, "reranker.url (RERANK_URL)",
-				   config->reranker_api_key };
-	struct place usual = { "", "", { "" } };
+				   config->reranker_api_key, NULL, NULL };
+	struct place usual = { .url = "" };
 
 	*out = (struct reranker_choice){
 		.kind = (enum config_reranker)config->reranker,
@@ -308,7 +299,5 @@ choose_reranker(const struct config *config, struct reranker_choice *out, struct
 	case RERANKER_TEI:
 		break;
 	}
-	return locate(&out->at, &own, &usual, err) &&
-	       (out->kind != RERANKER_COHERE ||
-		want_key(&out->at, usual.url, "cohere.api_key (COHERE_API_KEY)", err));
+	return locate(&out->at, &own, &usual, err);
 }
