@@ -2,33 +2,17 @@
  * fuzz_gemini: any bytes as what Gemini answers: vectors, a whole answer, an event of a stream. A vector that is read has unit length or
  * none; the words of an answer are valid UTF-8; garbage fails as garbage.
  */
-#include <math.h>
-
 #include "jobs/provider/gemini_wire.h"
-#include "tests/fuzz/fuzz.h"
+#include "tests/fuzz/provider.h"
 
 #define DIM 3
 
 static void
-check_vectors(const float *vectors, size_t count)
-{
-	for (size_t i = 0; i < count; i++) {
-		double squares = 0;
-
-		for (size_t k = 0; k < DIM; k++)
-			squares += (double)vectors[i * DIM + k] * (double)vectors[i * DIM + k];
-		must(squares == 0 || fabs(squares - 1) < 1e-5, "a vector has unit length");
-	}
-}
-
-static void
 check_answer(struct model_answer *answer)
 {
-	must(str_utf8_valid(text_of(&answer->text), NULL), "an answer is UTF-8");
-	must(answer->tokens_in >= -1 && answer->tokens_out >= -1, "counts are counts");
 	must(answer->complete || (!answer->truncated && !answer->withheld && !answer->why[0]),
 	     "only an end has a reason");
-	model_answer_release(answer);
+	must_be_answer(answer);
 }
 
 int
@@ -46,7 +30,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		for (size_t count = 1; count <= 2; count++) {
 			err = ERR_INIT;
 			if (gemini_parse_embed(&reply, count, DIM, vectors, &used, &err))
-				check_vectors(vectors, count);
+				must_be_vectors(vectors, count, DIM);
 			else
 				must(err.code == ERR_PROVIDER_REPLY, "garbage is garbage");
 		}

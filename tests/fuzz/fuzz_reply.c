@@ -2,34 +2,11 @@
  * fuzz_reply: any bytes as the body of a provider's reply, with every reader of the OpenAI formats over it. What strict JSON is, is a
  * reply too; a vector that is read has unit length or none; the words of an answer are valid UTF-8.
  */
-#include <math.h>
-#include <string.h>
-
 #include "common/json.h"
 #include "jobs/provider/openai_wire.h"
-#include "tests/fuzz/fuzz.h"
+#include "tests/fuzz/provider.h"
 
 #define DIM 3
-
-static void
-check_vectors(const float *vectors, size_t count)
-{
-	for (size_t i = 0; i < count; i++) {
-		double squares = 0;
-
-		for (size_t k = 0; k < DIM; k++)
-			squares += (double)vectors[i * DIM + k] * (double)vectors[i * DIM + k];
-		must(squares == 0 || fabs(squares - 1) < 1e-5, "a vector has unit length");
-	}
-}
-
-static void
-check_answer(struct model_answer *answer)
-{
-	must(str_utf8_valid(text_of(&answer->text), NULL), "an answer is UTF-8");
-	must(answer->tokens_in >= -1 && answer->tokens_out >= -1, "counts are counts");
-	model_answer_release(answer);
-}
 
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -49,10 +26,10 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		must(reply.root != NULL, "a reply has a root");
 		for (size_t count = 1; count <= 2; count++)
 			if (openai_parse_embed(&reply, count, DIM, vectors, &used, &err))
-				check_vectors(vectors, count);
+				must_be_vectors(vectors, count, DIM);
 		model_answer_init(&answer);
 		(void)openai_parse_chat(&reply, &answer, &err);
-		check_answer(&answer);
+		must_be_answer(&answer);
 		reply_release(&reply);
 	} else {
 		must(err.code == ERR_PROVIDER_REPLY, "garbage is garbage");
@@ -61,6 +38,6 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	js_free(strict);
 	model_answer_init(&answer);
 	(void)openai_take_event(text, "openai", "key", &answer, &err);
-	check_answer(&answer);
+	must_be_answer(&answer);
 	return 0;
 }

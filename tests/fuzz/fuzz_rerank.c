@@ -6,7 +6,7 @@
 
 #include "jobs/provider/cohere_wire.h"
 #include "jobs/provider/rerank_wire.h"
-#include "tests/fuzz/fuzz.h"
+#include "tests/fuzz/provider.h"
 
 #define MAX_TEXTS 4
 #define DIM 3
@@ -49,13 +49,7 @@ check_vectors(const struct reply *reply, size_t count)
 		return;
 	}
 	must(used.tokens_in >= -1, "a count is a count");
-	for (size_t i = 0; i < count; i++) {
-		double squares = 0;
-
-		for (size_t k = 0; k < DIM; k++)
-			squares += (double)vectors[i * DIM + k] * (double)vectors[i * DIM + k];
-		must(squares == 0 || fabs(squares - 1) < 1e-5, "a vector has unit length");
-	}
+	must_be_vectors(vectors, count, DIM);
 }
 
 int
