@@ -1,37 +1,28 @@
 #include "tests/support/chroma_server.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <signal.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/prctl.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
-#include "common/base/clock.h"
+#include <cmocka.h>
+
 #include "common/base/mem.h"
 #include "tests/support/folder.h"
+#include "tests/support/must.h"
 #include "tests/support/process.h"
 
 #define START_TIMEOUT_MS 120000
+#define LOOK_TIMEOUT_MS 1000
 #define CALL_TIMEOUT_MS 60000
 
 struct chroma_server {
 	char folder[FOLDER_BYTES];
 	int port;
-	pid_t pid; /* 0 = not running */
+	struct process *process; /* owned; NULL = not running */
 };
-
-static void
-must(bool ok, const char *what)
-{
-	if (ok)
-		return;
-	(void)fprintf(stderr, "chroma_server: %s: %s\n", what, strerror(errno));
-	abort();
-}
 
 static int
 call_for(const struct chroma_server *server, const char *method, const char *path, const char *body,
@@ -50,7 +41,7 @@ call_for(const struct chroma_server *server, const char *method, const char *pat
 	};
 
 	(void)snprintf(url, sizeof(url), "http://127.0.0.1:%d/api/v2%s", server->port, path);
-	must(http_client_new("test", &client, &err), err.msg);
+	MUST(http_client_new("test", &client, e));
 	return http_client_run(client, &call, reply, &err) ? reply->status : 0;
 }
 
@@ -61,49 +52,35 @@ chroma_server_call(const struct chroma_server *server, const char *method, const
 	return call_for(server, method, path, body, CALL_TIMEOUT_MS, reply);
 }
 
-/* The child dies with the test: a test that aborts leaves no server behind. */
-static pid_t
-spawn(const struct chroma_server *server)
+static bool
+is_ready(void *user)
 {
-	pid_t parent = getpid(), pid;
-	char port[16];
-	int null;
+	struct chroma_server *server = user;
+	struct http_reply reply;
+	bool ready;
 
-	must(access(RAG_CHROMA, X_OK) == 0, RAG_CHROMA " (scripts/python-tools.sh makes it)");
-	(void)snprintf(port, sizeof(port), "%d", server->port);
-	pid = fork();
-	must(pid >= 0, "fork");
-	if (pid > 0)
-		return pid;
-	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
-	if (getppid() != parent)
-		_exit(1);
-	null = open("/dev/null", O_RDWR | O_CLOEXEC);
-	if (null >= 0) {
-		(void)dup2(null, STDIN_FILENO);
-		(void)dup2(null, STDOUT_FILENO);
-		(void)dup2(null, STDERR_FILENO);
-	}
-	(void)setenv("ANONYMIZED_TELEMETRY", "False", 1);
-	(void)execl(RAG_CHROMA, "chroma", "run", "--path", server->folder, "--host", "127.0.0.1",
-		    "--port", port, (char *)NULL);
-	_exit(127);
+	if (!process_is_running(server->process))
+		fail_msg("chroma ended at once");
+	http_reply_init(&reply, 4096);
+	ready = call_for(server, "GET", "/heartbeat", "", LOOK_TIMEOUT_MS, &reply) == 200;
+	http_reply_release(&reply);
+	return ready;
 }
 
 static void
 start(struct chroma_server *server)
 {
-	struct http_reply reply;
-	int64_t deadline_ms = clock_mono_ms() + START_TIMEOUT_MS;
+	char port[16];
+	const char *const argv[] = { RAG_CHROMA,     "run",    "--path",
+				     server->folder, "--host", "127.0.0.1",
+				     "--port",	     port,     NULL };
 
-	server->pid = spawn(server);
-	http_reply_init(&reply, 4096);
-	while (call_for(server, "GET", "/heartbeat", "", 1000, &reply) != 200) {
-		must(waitpid(server->pid, NULL, WNOHANG) == 0, "chroma ended at once");
-		must(clock_mono_ms() < deadline_ms, "chroma is not ready in time");
-		clock_sleep_ms(20); /* between polls of the readiness condition */
-	}
-	http_reply_release(&reply);
+	(void)snprintf(port, sizeof(port), "%d", server->port);
+	if (access(RAG_CHROMA, X_OK) != 0)
+		fail_msg("no " RAG_CHROMA ": scripts/python-tools.sh makes it");
+	server->process =
+		process_start(argv, (const char *const[]){ "ANONYMIZED_TELEMETRY=False", NULL });
+	wait_until(is_ready, server, START_TIMEOUT_MS, "chroma is ready");
 }
 
 struct chroma_server *
@@ -126,11 +103,8 @@ chroma_server_port(const struct chroma_server *server)
 void
 chroma_server_kill(struct chroma_server *server)
 {
-	if (server->pid == 0)
-		return;
-	must(kill(server->pid, SIGKILL) == 0, "kill");
-	must(waitpid(server->pid, NULL, 0) == server->pid, "waitpid");
-	server->pid = 0;
+	process_stop(server->process);
+	server->process = NULL;
 }
 
 void

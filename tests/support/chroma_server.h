@@ -1,6 +1,6 @@
 /*
  * chroma_server: a real Chroma server of a test's own, on a free port of 127.0.0.1 with its data in a temporary folder, ready when started. The
- * program is PyPI's, pinned, installed by scripts/python-tools.sh into build/chroma (the test fixture `chroma`). Failures of its own abort the test.
+ * program is PyPI's, pinned, installed by scripts/python-tools.sh into build/chroma (the test fixture `chroma`). Asserts on any failure of its own.
  * Stopped by pid; it ends with the test. Uses http_client: http_client_global_init first.
  */
 #ifndef RAG_TESTS_SUPPORT_CHROMA_SERVER_H
