@@ -14,39 +14,19 @@
 #include "jobs/step/embed.h"
 #include "jobs/step/embed_pool.h"
 #include "tests/support/must.h"
-#include "tests/support/redis_server.h"
+#include "tests/support/redis_group.h"
 #include "tests/support/text.h"
 #include "tests/support/told_embedder.h"
 
 #define BATCH 10
 #define PATIENCE_MS 60000
 
-static struct redis_server *server;
-static struct redis *redis;
 static struct told_embedder told;
 static struct embed_pool *pool;
 static struct embed_pool_opts opts;
 static struct arena arena;
 static struct embed_stats stats;
 static struct provider_usage usage;
-
-static int
-start(void **state)
-{
-	(void)state;
-	server = redis_server_start(NULL);
-	redis = redis_server_connect(server);
-	return 0;
-}
-
-static int
-stop(void **state)
-{
-	(void)state;
-	redis_free(redis);
-	redis_server_stop(server);
-	return 0;
-}
 
 static int
 begin(void **state)
@@ -830,5 +810,5 @@ main(void)
 		EMBED_TEST(test_many_rounds_at_once),
 	};
 
-	return cmocka_run_group_tests(tests, start, stop);
+	return cmocka_run_group_tests(tests, redis_group_start, redis_group_stop);
 }

@@ -14,41 +14,12 @@
 #include "common/embedding_cache.h"
 #include "common/keys.h"
 #include "tests/support/must.h"
-#include "tests/support/redis_server.h"
+#include "tests/support/redis_group.h"
 #include "tests/support/text.h"
 
 #define DIM 64
 #define HOUR_MS INT64_C(3600000)
 #define PLENTY ((int64_t)1 << 30)
-
-static struct redis_server *server;
-static struct redis *redis;
-
-static int
-start(void **state)
-{
-	(void)state;
-	server = redis_server_start(NULL);
-	redis = redis_server_connect(server);
-	return 0;
-}
-
-static int
-stop(void **state)
-{
-	(void)state;
-	redis_free(redis);
-	redis_server_stop(server);
-	return 0;
-}
-
-static int
-clear(void **state)
-{
-	(void)state;
-	MUST(REDIS_CALL(redis, NULL, e, "FLUSHALL"));
-	return 0;
-}
 
 static struct embedding_cache
 cache_of(int64_t max_bytes, int64_t ttl_ms)
@@ -454,20 +425,20 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup(test_what_was_put_comes_out, clear),
-		cmocka_unit_test_setup(test_bad_values_miss, clear),
-		cmocka_unit_test_setup(test_bytes_are_bounded, clear),
-		cmocka_unit_test_setup(test_what_is_used_stays, clear),
-		cmocka_unit_test_setup(test_too_large_for_the_cache, clear),
-		cmocka_unit_test_setup(test_random_work, clear),
-		cmocka_unit_test_setup(test_time_to_live, clear),
-		cmocka_unit_test_setup(test_room, clear),
-		cmocka_unit_test_setup(test_drop, clear),
-		cmocka_unit_test_setup(test_full_redis, clear),
-		cmocka_unit_test_setup(test_full_redis_moves_nothing, clear),
-		cmocka_unit_test_setup(test_memory_of_redis, clear),
-		cmocka_unit_test_setup(test_redis_is_away, clear),
+		cmocka_unit_test_setup(test_what_was_put_comes_out, redis_group_clear),
+		cmocka_unit_test_setup(test_bad_values_miss, redis_group_clear),
+		cmocka_unit_test_setup(test_bytes_are_bounded, redis_group_clear),
+		cmocka_unit_test_setup(test_what_is_used_stays, redis_group_clear),
+		cmocka_unit_test_setup(test_too_large_for_the_cache, redis_group_clear),
+		cmocka_unit_test_setup(test_random_work, redis_group_clear),
+		cmocka_unit_test_setup(test_time_to_live, redis_group_clear),
+		cmocka_unit_test_setup(test_room, redis_group_clear),
+		cmocka_unit_test_setup(test_drop, redis_group_clear),
+		cmocka_unit_test_setup(test_full_redis, redis_group_clear),
+		cmocka_unit_test_setup(test_full_redis_moves_nothing, redis_group_clear),
+		cmocka_unit_test_setup(test_memory_of_redis, redis_group_clear),
+		cmocka_unit_test_setup(test_redis_is_away, redis_group_clear),
 	};
 
-	return cmocka_run_group_tests(tests, start, stop);
+	return cmocka_run_group_tests(tests, redis_group_start, redis_group_stop);
 }

@@ -19,32 +19,11 @@
 #include "common/keys.h"
 #include "tests/support/must.h"
 #include "tests/support/process.h"
-#include "tests/support/redis_server.h"
+#include "tests/support/redis_group.h"
 
 #define MINUTE_MS 60000
 #define FAR_MS 3600000 /* "may wait for as long as it takes" */
 #define OPEN_MS 40     /* of the breaker: short, and waited for by condition */
-
-static struct redis_server *server;
-static struct redis *redis;
-
-static int
-start(void **state)
-{
-	(void)state;
-	server = redis_server_start(NULL);
-	redis = redis_server_connect(server);
-	return 0;
-}
-
-static int
-stop(void **state)
-{
-	(void)state;
-	redis_free(redis);
-	redis_server_stop(server);
-	return 0;
-}
 
 static const struct governor_opts far = { .max_wait_ms = FAR_MS };
 static const struct governor_opts now_or_never = { .breaker_failures = 3,
@@ -919,5 +898,5 @@ main(void)
 		cmocka_unit_test(test_odd_names),
 	};
 
-	return cmocka_run_group_tests(tests, start, stop);
+	return cmocka_run_group_tests(tests, redis_group_start, redis_group_stop);
 }

@@ -11,10 +11,8 @@
 #include "common/governor_view.h"
 #include "common/keys.h"
 #include "tests/support/must.h"
-#include "tests/support/redis_server.h"
+#include "tests/support/redis_group.h"
 
-static struct redis_server *server;
-static struct redis *redis;
 static struct metrics *metrics;
 static struct governor_view *view;
 
@@ -23,27 +21,21 @@ start(void **state)
 {
 	static const char *const by[] = { "dependency", NULL };
 
-	(void)state;
-	server = redis_server_start(NULL);
-	redis = redis_server_connect(server);
 	metrics = metrics_new();
 	view = governor_view_new(metrics, metrics_register(metrics, &(struct metric_opts){
 									    .kind = METRIC_GAUGE,
 									    .name = "up",
 									    .help = "Up.",
 									    .labels = by }));
-	return 0;
+	return redis_group_start(state);
 }
 
 static int
 stop(void **state)
 {
-	(void)state;
 	governor_view_free(view);
 	metrics_free(metrics);
-	redis_free(redis);
-	redis_server_stop(server);
-	return 0;
+	return redis_group_stop(state);
 }
 
 static void

@@ -21,34 +21,20 @@
 #include "tests/support/must.h"
 #include "tests/support/queue_check.h"
 #include "tests/support/raw_http.h"
-#include "tests/support/redis_server.h"
+#include "tests/support/redis_group.h"
 
 #define V1 "/api/v1"
 #define IMPORT V1 "/collections/default/documents:import"
 #define DIFF V1 "/collections/default/documents:diff"
 #define TYPE "Content-Type: application/x-ndjson"
 
-static struct redis_server *server;
-static struct redis *redis;
 static struct api_server *api;
 
 static int
 start(void **state)
 {
-	(void)state;
 	MUST(http_client_global_init(e));
-	server = redis_server_start(NULL);
-	redis = redis_server_connect(server);
-	return 0;
-}
-
-static int
-stop(void **state)
-{
-	(void)state;
-	redis_free(redis);
-	redis_server_stop(server);
-	return 0;
+	return redis_group_start(state);
 }
 
 static void
@@ -949,5 +935,5 @@ main(void)
 		cmocka_unit_test(a_large_manifest),
 	};
 
-	return cmocka_run_group_tests(tests, start, stop);
+	return cmocka_run_group_tests(tests, start, redis_group_stop);
 }

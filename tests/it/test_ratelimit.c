@@ -16,28 +16,7 @@
 #include "common/keys.h"
 #include "common/ratelimit.h"
 #include "tests/support/must.h"
-#include "tests/support/redis_server.h"
-
-static struct redis_server *server;
-static struct redis *redis;
-
-static int
-start(void **state)
-{
-	(void)state;
-	server = redis_server_start(NULL);
-	redis = redis_server_connect(server);
-	return 0;
-}
-
-static int
-stop(void **state)
-{
-	(void)state;
-	redis_free(redis);
-	redis_server_stop(server);
-	return 0;
-}
+#include "tests/support/redis_group.h"
 
 static int64_t
 redis_us(struct redis *at)
@@ -278,5 +257,5 @@ main(void)
 		cmocka_unit_test(test_many_clients),  cmocka_unit_test(test_redis_full),
 		cmocka_unit_test(test_redis_away),
 	};
-	return cmocka_run_group_tests(tests, start, stop);
+	return cmocka_run_group_tests(tests, redis_group_start, redis_group_stop);
 }
