@@ -12,7 +12,6 @@ import argparse
 import json
 import os
 import random
-import socket
 import sys
 import time
 
@@ -31,29 +30,16 @@ def document(number, paragraphs):
     return json.dumps({"id": f"doc-{number:06d}", "title": f"Record {number}", "text": text, "metadata": {"shelf": number % 100}}) + "\n"
 
 
-def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as s:
-        return s.getsockname()[1]
-
-
 def ingest(engine, body):
     """Seconds from the first byte to the last outcome, and chunks."""
     engine.start_api()
     engine.start_worker()
     began = time.monotonic()
-    answer = engine.request("POST", "/api/v1/collections/default/documents:import", body, {"Content-Type": "application/x-ndjson"})
-    if answer.status != 202:
-        raise RuntimeError(answer)
-    batch = json.loads(answer.body)["id"]
-    record = {}
-    while not record.get("done"):
-        time.sleep(0.05)
-        record = json.loads(engine.request("GET", f"/api/v1/jobs/{batch}").body)
+    record = engine.finished(engine.upload(body), 24 * 3600)
     took = time.monotonic() - began
     if record["status"] != "succeeded":
         raise RuntimeError(record)
-    collection = json.loads(engine.request("GET", "/api/v1/collections/default").body)
-    return took, collection["chunks"]
+    return took, engine.ask("GET", "/collections/default")["chunks"]
 
 
 def send_again(client, batch):
@@ -85,24 +71,14 @@ def main():
     args = parser.parse_args()
     support.PATIENCE_S = 600
     body = "".join(document(number, args.paragraphs) for number in range(args.documents))
-    slots = {"WORKERS": str(args.slots), "LOG_LEVEL": "warn"}
+    slots = {"WORKERS": str(args.slots), "LOG_LEVEL": "info"}
     print(f"{args.documents} documents, {len(body) / 1e6:.1f} MB\n\n| | chunks | time | chunks/s |\n|---|---|---|---|", flush=True)
-    with support.Engine(args.bin, {**slots, "LOG_LEVEL": "info"}) as engine:
+    with support.Engine(args.bin, slots) as engine:
         report("engine into sqlite", *ingest(engine, body))
-    port = free_port()
-    with support.Engine(args.bin, {**slots, "LOG_LEVEL": "info", "STORE": "chroma", "CHROMA_PORT": str(port)}) as engine:
-        engine.spawn("chroma", [os.path.abspath(args.chroma), "run", "--path", os.path.join(engine.folder, "chroma"), "--host", "127.0.0.1",
-                                "--port", str(port)])
-
-        def connect():
-            try:
-                return chromadb.HttpClient("127.0.0.1", port)
-            except Exception:  # pylint: disable=broad-except  # not there yet
-                return None
-        engine.wait(connect, "chroma")
+    with support.Engine(args.bin, slots) as engine:
+        client = chromadb.HttpClient("127.0.0.1", engine.start_chroma(args.chroma))
         took, chunks = ingest(engine, body)
         report("engine into Chroma", took, chunks)
-        client = connect()
         for batch in [args.batch] if args.batch else [max(1, round(chunks / args.documents)), 200]:
             if any(c.name == "again" for c in client.list_collections()):
                 client.delete_collection("again")

@@ -33,23 +33,11 @@ def settings(fake, arguments):
             "WORKERS": str(arguments.slots), "QUEUES": "ingest"}
 
 
-def get(running, path):
-    return json.loads(running.request("GET", path).body)
-
-
-def submit(running, count):
-    answer = running.request("POST", "/api/v1/collections/default/documents:import", "".join(map(document, range(count))),
-                             {"Content-Type": "application/x-ndjson"})
-    if answer.status not in (200, 202):
-        raise RuntimeError(f"the import was answered {answer.status}: {answer.body[:300]}")
-    return json.loads(answer.body)["id"]
-
-
 def charged(running, batch, count):
     """A sample of the records that wait: what they wait for, and what was charged to them."""
     seen = {}
     for line in range(1, count + 1, max(1, count // 50)):
-        record = get(running, f"/api/v1/jobs/{batch}.{line}")
+        record = json.loads(running.request("GET", f"/api/v1/jobs/{batch}.{line}").body)
         if record.get("status") == "retrying":
             what = record["waiting_for"]
             seen[what] = seen.get(what, 0) + 1
@@ -63,7 +51,7 @@ def follow(running, fake, batch, count, limit):
     started, told, waits = time.monotonic(), 0, {}
     patience = 120 + 2.5 * 60 * count / limit
     while True:
-        record = get(running, f"/api/v1/jobs/{batch}")
+        record = running.ask("GET", f"/jobs/{batch}")
         ended = record["import"]["succeeded"] + record["import"]["failed"]
         now = time.monotonic() - started
         if record["done"] or now >= told + 10:
@@ -94,9 +82,9 @@ def main():
             for _ in range(arguments.workers):
                 running.start_worker()
             print(f"{arguments.workers} workers of {arguments.slots} slots, {count} documents, a limit of {arguments.limit} requests a minute")
-            batch = submit(running, count)
+            batch = running.upload("".join(map(document, range(count))))["id"]
             outcome, waits = follow(running, fake, batch, count, arguments.limit)
-            view = get(running, "/api/v1/dependencies")["data"]
+            view = running.ask("GET", "/dependencies")["data"]
         seen, stats = fake.window(ROUTE), fake.stats(ROUTE)
     times = seen["times_s"]
     minutes = (max(times) - min(times)) / 60

@@ -9,17 +9,15 @@ second), when work went on after it, and what came of every line. Exit code 1 wh
 """
 import argparse
 import collections
-import http.client
 import json
 import os
 import re
 import sys
-import threading
 import time
 import urllib.parse
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "tests", "support"))
-from engine import Engine  # noqa: E402
+import engine as support  # noqa: E402
 from fake_provider import FakeProvider  # noqa: E402
 
 WORDS = "filter oil change every hundred hours valve pressure pump seal check engine drain warm gasket torque belt".split()
@@ -33,7 +31,7 @@ def document(number):
 class Outage:
     def __init__(self, args, fake):
         self.args, self.fake, self.failures = args, fake, []
-        self.engine = Engine(args.bin, {
+        self.engine = support.Engine(args.bin, {
             "WORKERS": str(args.slots), "GOOGLE_API_KEY": "test-key", "GEMINI_BASE_URL": fake.url("gemini"), "EMBEDDER": "gemini",
             "EMBEDDING_DIM": "256", "PROVIDER_TIMEOUT_MS": "2000", "GENERATOR": "extractive", "RERANKER": "none", "ENABLE_RERANKING": "false"})
 
@@ -49,14 +47,7 @@ class Outage:
 
     def upload(self):
         body = b"".join(document(n) for n in range(self.args.documents))
-        conn = http.client.HTTPConnection("127.0.0.1", self.engine.port, timeout=600)
-        conn.request("POST", "/api/v1/collections/default/documents:import?max_failures=1", body, {"Content-Type": "application/x-ndjson"})
-        answer = conn.getresponse()
-        record = json.loads(answer.read())
-        conn.close()
-        if answer.status != 202:
-            raise RuntimeError(f"import: {answer.status} {record}")
-        return record["id"]
+        return self.engine.upload(body, query="?max_failures=1")["id"]
 
     def counts(self, job):
         return self.get(f"/jobs/{job}")["import"]
@@ -64,13 +55,6 @@ class Outage:
     def commands(self):
         found = re.search(rb"total_commands_processed:(\d+)", self.engine.redis_call("INFO", "stats"))
         return int(found.group(1)) if found else 0
-
-    def wait(self, condition, seconds, what):
-        end = time.monotonic() + seconds
-        while not condition():
-            if time.monotonic() > end:
-                raise RuntimeError(f"{what}: not within {seconds} s")
-            time.sleep(0.05)
 
     def go_down(self):
         if self.args.fault == "down":
@@ -115,20 +99,16 @@ class Outage:
             for _ in range(2):
                 engine.start_worker()
             self.fake.config(latency_ms=self.args.latency_ms)
-            box = []
-            uploader = threading.Thread(target=lambda: box.append(self.upload()))
-            uploader.start()
-            uploader.join()
-            job = box[0]
-            self.wait(lambda: self.counts(job)["succeeded"] >= self.args.documents // 10, 600, "a tenth of the lines")
+            job = self.upload()
+            engine.wait(lambda: self.counts(job)["succeeded"] >= self.args.documents // 10, "a tenth of the lines")
             self.go_down()
             print(f"  the provider goes away: {self.counts(job)['succeeded']} of {self.args.documents} lines are done")
             self.outage(job)
             done, back = self.counts(job)["succeeded"], time.monotonic()
             self.come_back()
-            self.wait(lambda: self.counts(job)["succeeded"] > done, 600, "work after the outage")
+            engine.wait(lambda: self.counts(job)["succeeded"] > done, "work after the outage")
             print(f"  work goes on {time.monotonic() - back:.1f} s after it is back")
-            self.wait(lambda: self.get(f"/jobs/{job}")["done"], 3600, "the end of the import")
+            engine.wait(lambda: self.get(f"/jobs/{job}")["done"], "the end of the import", 3600)
             counts = self.counts(job)
             print(f"  all done {time.monotonic() - back:.1f} s after it is back: {counts['succeeded']} succeeded, {counts['failed']} failed")
             self.check(counts["succeeded"] == self.args.documents, f"not every line succeeded: {counts}")
@@ -146,6 +126,7 @@ def main():
     parser.add_argument("--latency-ms", type=int, default=20, help="of a call while the provider is there")
     parser.add_argument("--fault", default="down", help="down (connections are refused), or a fault of tests/fake: status:503, hang, ...")
     args = parser.parse_args()
+    support.PATIENCE_S = 600
     print(f"outage: {args.documents} documents, 2 workers of {args.slots} slots, {args.fault} for {args.minutes * 60 + args.seconds:.0f} s")
     with FakeProvider() as fake:
         return 0 if Outage(args, fake).run() else 1

@@ -5,11 +5,10 @@ import argparse
 import json
 import math
 import os
-import socket
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
-import engine as support  # noqa: E402
+from engine import Engine  # noqa: E402
 
 import chromadb  # noqa: E402
 
@@ -21,23 +20,11 @@ def check(holds, what):
         raise AssertionError(what)
 
 
-def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as s:
-        return s.getsockname()[1]
-
-
 def finish(engine, answer):
     check(answer.status == 202, answer)
-    job = json.loads(answer.body)["id"]
-
-    def done():
-        record = json.loads(engine.request("GET", f"/api/v1/jobs/{job}").body)
-        return record if record["done"] else None
-    engine.wait(done, f"job {job}")
-    record = done()
+    record = engine.finished(json.loads(answer.body))
     check(record["status"] == "succeeded", record)
-    result = engine.request("GET", f"/api/v1/jobs/{job}/result").body
-    return json.loads(result)
+    return engine.ask("GET", f"/jobs/{record['id']}/result")
 
 
 def put(engine, identity, **more):
@@ -111,19 +98,11 @@ def main():
     parser.add_argument("--bin", required=True)
     parser.add_argument("--chroma", required=True, help="program of a Chroma server")
     args = parser.parse_args()
-    port = free_port()
-    with support.Engine(args.bin, {"STORE": "chroma", "CHROMA_PORT": str(port)}) as engine:
-        engine.spawn("chroma", [args.chroma, "run", "--path", os.path.join(engine.folder, "chroma"), "--host", "127.0.0.1", "--port", str(port)])
+    with Engine(args.bin) as engine:
+        port = engine.start_chroma(args.chroma)
         engine.start_api()
         engine.start_worker()
-
-        def client():
-            try:
-                return chromadb.HttpClient("127.0.0.1", port)
-            except Exception:  # pylint: disable=broad-except  # not there yet
-                return None
-        engine.wait(client, "chroma")
-        run(engine, client())
+        run(engine, chromadb.HttpClient("127.0.0.1", port))
     print("the engine's records are as documented")
 
 

@@ -9,13 +9,11 @@ import argparse
 import json
 import os
 import sys
-import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
-from engine import Engine  # noqa: E402
+from engine import NDJSON, Engine  # noqa: E402
 from fake_provider import FakeProvider  # noqa: E402
 
-NDJSON = {"Content-Type": "application/x-ndjson"}
 LINES = "".join(json.dumps({"id": f"d{n}", "text": f"The valve number {n} opens to the left."}) + "\n" for n in range(5))
 
 
@@ -33,12 +31,7 @@ class Test:
         return answer.status, json.loads(answer.body)
 
     def upload(self, collection):
-        status, job = self.ask("POST", f"/collections/{collection}/documents:import", LINES, NDJSON)
-        check(status == 202, f"import: {status} {job}")
-        while not job["done"]:
-            time.sleep(0.02)
-            _, job = self.ask("GET", f"/jobs/{job['id']}")
-        return job
+        return self.engine.finished(self.engine.upload(LINES, collection))
 
     def is_refused(self, what, answer):
         status, problem = answer
@@ -57,11 +50,7 @@ class Test:
         engine.stop(worker)
         engine.env["EMBEDDING_MODEL"] = "nomic-embed-text"
         worker = engine.start_worker()
-        status, job = self.ask("POST", "/collections/default/documents:import", LINES.replace("left", "right"), NDJSON)
-        check(status == 202, job)
-        while not job["done"]:
-            time.sleep(0.02)
-            _, job = self.ask("GET", f"/jobs/{job['id']}")
+        job = engine.finished(engine.upload(LINES.replace("left", "right")))
         check(job["import"]["failed"] == 5, job)
         _, items = self.ask("GET", f"/jobs/{job['id']}/items")
         check([item["error"]["code"] for item in items["data"]] == ["EMBEDDER_MISMATCH"] * 5, items)

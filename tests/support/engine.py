@@ -17,6 +17,7 @@ import threading
 import time
 
 PATIENCE_S = 60
+NDJSON = {"Content-Type": "application/x-ndjson"}
 Answer = collections.namedtuple("Answer", "status headers body")  # headers: a dict with names in lower case
 
 
@@ -110,12 +111,35 @@ class Engine:
     def start_worker(self):
         return self.spawn("worker", [os.path.join(self.bin, "rag-worker")])
 
-    def wait(self, condition, what):
-        end = time.monotonic() + PATIENCE_S
-        while not condition():
+    def start_chroma(self, program):
+        """A Chroma server; what is started after it has its store there. Its port."""
+        with socket.create_server(("127.0.0.1", 0)) as s:
+            port = s.getsockname()[1]
+        self.env.update(STORE="chroma", CHROMA_PORT=str(port))
+        self.spawn("chroma", [os.path.abspath(program), "run", "--path", os.path.join(self.folder, "chroma"), "--host", "127.0.0.1",
+                              "--port", str(port)])
+
+        def answers():
+            conn = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+            try:
+                conn.request("GET", "/api/v2/heartbeat")
+                return conn.getresponse().status == 200
+            except (OSError, http.client.HTTPException):
+                return False
+            finally:
+                conn.close()
+        self.wait(answers, "chroma")
+        return port
+
+    def wait(self, condition, what, seconds=None):
+        """What the condition is when it is true."""
+        seconds = seconds or PATIENCE_S
+        end = time.monotonic() + seconds
+        while not (value := condition()):
             if time.monotonic() > end:
-                raise RuntimeError(f"{what}: not within {PATIENCE_S} s")
+                raise RuntimeError(f"{what}: not within {seconds} s")
             time.sleep(0.02)
+        return value
 
     def close(self, well):
         for process in self.processes:
@@ -160,6 +184,24 @@ class Engine:
             return Answer(answer.status, {k.lower(): v for k, v in answer.getheaders()}, answer.read())
         finally:
             conn.close()
+
+    def ask(self, method, path, body=None, headers=None):
+        """What a route under /api/v1 answers, as JSON; an error raises."""
+        answer = self.request(method, "/api/v1" + path, body, headers)
+        if answer.status >= 400:
+            raise RuntimeError(f"{method} {path}: {answer.status} {answer.body[:500]}")
+        return json.loads(answer.body)
+
+    def upload(self, lines, collection="default", query=""):
+        """Begins an import; its record."""
+        return self.ask("POST", f"/collections/{collection}/documents:import{query}", lines, NDJSON)
+
+    def finished(self, job, seconds=None):
+        """The record of a job when it is done."""
+        def done():
+            record = self.ask("GET", f"/jobs/{job['id']}")
+            return record if record["done"] else None
+        return self.wait(done, f"job {job['id']}", seconds)
 
 
 class Proxy:
