@@ -46,6 +46,7 @@
 	extern const char embed_##name##_lua[];                                                    \
 	static const struct redis_script script_##name = { #name, embed_##name##_lua }
 SCRIPT(governor_acquire);
+SCRIPT(governor_extend);
 SCRIPT(governor_report);
 SCRIPT(governor_note);
 SCRIPT(governor_state);
@@ -304,6 +305,24 @@ governor_acquire(struct redis *redis, struct str name, const struct governor_lim
 	ticket.wait_ms = verdict.wait_ms;
 	*out = ticket;
 	return true;
+}
+
+void
+governor_extend(struct redis *redis, const struct governor_ticket *ticket)
+{
+	struct key state = key_governor(str_of(ticket->name), GK_STATE);
+	struct key leases = key_governor(str_of(ticket->name), GK_LEASES);
+	struct err ignored = ERR_INIT;
+	struct redis_cmd cmd;
+
+	if (!redis || !ticket->governed)
+		return;
+	redis_script_init(&cmd, &script_governor_extend, 2);
+	redis_arg_c(&cmd, state.text);
+	redis_arg_c(&cmd, leases.text);
+	redis_arg_c(&cmd, ticket->id);
+	redis_arg_i64(&cmd, ticket->opts.lease_ms);
+	(void)redis_run_script(redis, &cmd, &script_governor_extend, NULL, &ignored);
 }
 
 /* ---- report ---- */

@@ -45,8 +45,8 @@ struct governor_cost {
 };
 
 struct governor_opts {
-	int64_t max_wait_ms;	  /* longest that the caller waits itself */
-	int64_t lease_ms;	  /* longest that a call lasts; 0 = 120,000 */
+	int64_t max_wait_ms; /* longest that the caller waits itself */
+	int64_t lease_ms; /* longest that a call lasts, or goes on without governor_extend; 0 = 120,000 */
 	int64_t breaker_failures; /* 0 = no breaker */
 	int64_t breaker_open_ms;
 	const atomic_bool *
@@ -81,6 +81,10 @@ struct governor_ticket {
 bool governor_acquire(struct redis *redis, struct str name, const struct governor_limits *limits,
 		      const struct governor_opts *opts, const struct governor_cost *cost,
 		      struct governor_ticket *out, struct err *err);
+
+/* A call that still lasts keeps its place for another lease_ms: for leases that are shorter than a call may be. Without Redis, or when the
+ * lease is over already, nothing happens. */
+void governor_extend(struct redis *redis, const struct governor_ticket *ticket);
 
 enum governor_outcome {
 	GOVERNOR_OK,

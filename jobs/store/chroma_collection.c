@@ -202,6 +202,8 @@ ask_for(struct chroma_store *store, struct str uid, bool make, const struct stor
 		*out_found = false;
 		return true;
 	}
+	if (class == CHROMA_EXISTS && make) /* another worker has made it in the same moment */
+		return ask_for(store, uid, false, limits, out, out_found, err);
 	if (class != CHROMA_OK) {
 		chroma_unprepare(store); /* perhaps the database is gone */
 		return chroma_fail(&reply, "find or make the collection", err);

@@ -11,13 +11,15 @@
 
 #define LOOK_MS 50    /* how often cancel is looked at */
 #define WAIT_MS 15000 /* for a place; longer is waited in the queue */
-#define LEASE_MAX_MS                                                                               \
-	15000 /* a place of a process that died is free again after it; few writes last longer */
+#define LEASE_MS                                                                                   \
+	15000 /* a place of a process that died is free again after it; a write that lasts longer renews it */
+#define RENEW_PART 3 /* of a lease: how often */
 
 struct chroma_pass {
 	struct chroma_pass *next; /* of the idle ones */
 	struct redis *redis;	  /* owned */
 	struct governor_ticket ticket;
+	int64_t renewed_mono_ms;
 };
 
 struct chroma_gate {
@@ -71,7 +73,7 @@ chroma_gate_new(const struct config *config, struct chroma_gate **out, struct er
 	gate->limits.concurrency = config->chroma_writers > 0 ? config->chroma_writers : 1;
 	gate->opts = (struct governor_opts){
 		.max_wait_ms = WAIT_MS,
-		.lease_ms = timeout_ms < LEASE_MAX_MS ? timeout_ms : LEASE_MAX_MS,
+		.lease_ms = timeout_ms < LEASE_MS ? timeout_ms : LEASE_MS,
 		.breaker_failures = config->provider_breaker_failures,
 		.breaker_open_ms = config->provider_breaker_ms,
 	};
@@ -184,8 +186,20 @@ chroma_gate_enter(struct chroma_gate *gate, const struct store_limits *limits,
 		chroma_gate_leave(gate, pass, GOVERNOR_UNUSED, -1, NULL);
 		return false;
 	}
+	pass->renewed_mono_ms = clock_mono_ms();
 	*out = pass;
 	return true;
+}
+
+void
+chroma_gate_keep(struct chroma_pass *pass)
+{
+	int64_t now_ms = clock_mono_ms();
+
+	if (now_ms - pass->renewed_mono_ms < pass->ticket.opts.lease_ms / RENEW_PART)
+		return;
+	pass->renewed_mono_ms = now_ms;
+	governor_extend(pass->redis, &pass->ticket);
 }
 
 void

@@ -28,6 +28,8 @@ void chroma_gate_free(struct chroma_gate *gate); /* NULL is fine; nobody is insi
 struct chroma_pass;
 bool chroma_gate_enter(struct chroma_gate *gate, const struct store_limits *limits,
 		       struct chroma_pass **out, struct err *err);
+/* To be called again and again while the write lasts: it keeps its place. */
+void chroma_gate_keep(struct chroma_pass *pass);
 /* hint_ms: the server told to come back then; -1 = nothing told. what: one line for people, or NULL. */
 void chroma_gate_leave(struct chroma_gate *gate, struct chroma_pass *pass,
 		       enum governor_outcome outcome, int64_t hint_ms, const char *what);

@@ -112,9 +112,18 @@ struct attempt {
 	struct chroma_store *store;
 	const struct chroma_call *call;
 	struct http_reply *reply;
+	struct chroma_pass *pass; /* of a write on its way; else NULL */
 	enum chroma_class class;
 	struct err failure; /* of the exchange; ERR_NONE: there is an answer */
+	bool is_hurried;    /* its time is what the caller has left, less than a server may take */
 };
+
+static bool
+keep_place(void *user)
+{
+	chroma_gate_keep(((const struct attempt *)user)->pass);
+	return true;
+}
 
 /* Runs one exchange; false only for what ends the call at once. */
 static bool
@@ -137,6 +146,8 @@ exchange(struct attempt *attempt, struct err *err)
 		.connect_timeout_ms = CONNECT_TIMEOUT_MS,
 		.timeout_ms = left_ms < timeout_ms ? left_ms : (int)timeout_ms,
 		.cancel = call->limits ? call->limits->cancel : NULL,
+		.on_wait = attempt->pass ? keep_place : NULL,
+		.user = attempt,
 	};
 
 	if (left_ms <= 0)
@@ -146,6 +157,7 @@ exchange(struct attempt *attempt, struct err *err)
 	if (!client_take(store, &client, err))
 		return false;
 	attempt->failure = ERR_INIT;
+	attempt->is_hurried = left_ms < timeout_ms;
 	if (!http_client_run(client, &http, attempt->reply, &attempt->failure)) {
 		/* what it has kept of a server that went away is of no use */
 		http_client_free(client);
@@ -165,8 +177,7 @@ failure_decides(struct attempt *attempt, bool *out_ok, struct err *err)
 	enum err_code code = attempt->failure.code;
 
 	*out_ok = false;
-	if (code == ERR_TIMEOUT && call->limits &&
-	    clock_left_ms(call->limits->deadline_mono_ms) == 0) {
+	if (code == ERR_TIMEOUT && attempt->is_hurried) {
 		err_set(err, ERR_DEADLINE, "deadline exceeded");
 		return true;
 	}
@@ -221,18 +232,44 @@ give_up(const struct attempt *attempt, int64_t hint_ms, struct err *err)
 	return unavailable(attempt->store, &why, hint_ms, err);
 }
 
+/* What an exchange without an answer tells all writers. */
+static enum governor_outcome
+outcome_of_failure(const struct attempt *attempt)
+{
+	const struct http_reply *reply = attempt->reply;
+
+	switch ((int)attempt->failure.code) {
+	case ERR_TIMEOUT:
+	case ERR_CONNECT: /* of a caller in a hurry: nobody knows whether it would have come */
+		return attempt->is_hurried &&
+				       (attempt->failure.code == ERR_TIMEOUT ||
+					clock_left_ms(attempt->call->limits->deadline_mono_ms) == 0)
+			       ? GOVERNOR_ABANDONED
+			       : GOVERNOR_OUTAGE;
+	case ERR_PROTOCOL:
+		if (reply->status == 413)
+			return GOVERNOR_FAILED;
+		/* perhaps for the body's size */
+		return reply->send_broke && attempt->call->body.len >= MAYBE_413_BYTES
+			       ? GOVERNOR_ABANDONED
+			       : GOVERNOR_OUTAGE;
+	case ERR_TOO_LARGE:
+		return GOVERNOR_FAILED;
+	default: /* we ended it */
+		return GOVERNOR_ABANDONED;
+	}
+}
+
 /* What an exchange tells all writers. */
 static enum governor_outcome
 outcome_of(const struct attempt *attempt, bool went)
 {
 	const struct http_reply *reply = attempt->reply;
 
-	if (!went || attempt->failure.code == ERR_CANCELLED)
+	if (!went)
 		return GOVERNOR_UNUSED;
-	if (attempt->failure.code == ERR_CONNECT || attempt->failure.code == ERR_TIMEOUT)
-		return GOVERNOR_OUTAGE;
 	if (attempt->failure.code != ERR_NONE)
-		return GOVERNOR_FAILED; /* broken off: perhaps for the body's size */
+		return outcome_of_failure(attempt);
 	switch (chroma_classify(reply->status, chroma_body(reply))) {
 	case CHROMA_BUSY:
 		return reply->status == 429 ? GOVERNOR_LIMITED : GOVERNOR_OUTAGE;
@@ -263,7 +300,9 @@ exchange_in_turn(struct attempt *attempt, struct err *err)
 		return exchange(attempt, err);
 	if (!chroma_gate_enter(gate, attempt->call->limits, &pass, err))
 		return false;
+	attempt->pass = pass;
 	went = exchange(attempt, err);
+	attempt->pass = NULL;
 	outcome = outcome_of(attempt, went);
 	(void)snprintf(what, sizeof(what), "HTTP %d", attempt->reply->status);
 	chroma_gate_leave(gate, pass, outcome, http_reply_retry_after_ms(attempt->reply),

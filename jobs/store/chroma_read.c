@@ -20,6 +20,9 @@
 #define QUERY_MAX_BYTES ((size_t)4 << 20)
 #define QUERY_GROWTH 4
 #define QUERY_MAX_HITS ((size_t)100000)
+#define QUERY_MORE_BYTES                                                                           \
+	((size_t)64                                                                                \
+	 << 20)	     /* of an answer to look through: read, it takes several times as much memory */
 #define LIST_LOOKS 3 /* of a collection that changes meanwhile */
 
 /* ---- ids ---- */
@@ -379,33 +382,39 @@ search_dense(struct question *question, struct arena *arena, struct store_hits *
 	     struct err *err)
 {
 	const struct store_search *search = question->search;
-	size_t wanted = search->limit + 1;
+	size_t wanted = search->limit + 1, count = 0, total = 0;
+	struct store_hit *hits = NULL;
 
 	for (size_t limit = wanted;; limit *= QUERY_GROWTH) {
-		struct store_hit *hits = NULL;
-		size_t count = 0, total = 0;
-		bool found = false;
+		bool found = false, first = limit == wanted;
 
 		if (limit > QUERY_MAX_HITS)
 			limit = QUERY_MAX_HITS;
-		if (!ask(question, limit, &found, err))
-			return false;
+		if (!first) {
+			http_reply_release(&question->reply);
+			http_reply_init(&question->reply, QUERY_MORE_BYTES);
+		}
+		if (!ask(question, limit, &found, err) ||
+		    (found && !chroma_parse_query(chroma_body(&question->reply), arena, &hits,
+						  &count, &total, err))) {
+			/* more than can be held to look through: what passed until now is the answer */
+			if (first || err->code != ERR_TOO_LARGE)
+				return false;
+			*err = ERR_INIT;
+			break;
+		}
 		if (!found)
 			return true;
-		if (!chroma_parse_query(chroma_body(&question->reply), arena, &hits, &count, &total,
-					err))
-			return false;
 		count = keep_passing(search->filter, hits, count);
-		if (count < wanted && total >= limit && limit < QUERY_MAX_HITS)
-			continue;
-		if (count > 1)
-			qsort(hits, count, sizeof(*hits), store_by_score);
-		*out = (struct store_hits){ .dense = hits,
-					    .dense_count =
-						    count < search->limit ? count : search->limit,
-					    .dense_more = count > search->limit };
-		return true;
+		if (count >= wanted || total < limit || limit >= QUERY_MAX_HITS)
+			break;
 	}
+	if (count > 1)
+		qsort(hits, count, sizeof(*hits), store_by_score);
+	*out = (struct store_hits){ .dense = hits,
+				    .dense_count = count < search->limit ? count : search->limit,
+				    .dense_more = count > search->limit };
+	return true;
 }
 
 bool

@@ -4,6 +4,7 @@
  * what an interrupted write or removal leaves always begins with record 0.
  */
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "jobs/store/chroma_filter.h"
 #include "jobs/store/chroma_store.h"
@@ -14,7 +15,7 @@
 
 /* ---- removing ---- */
 
-/* ids: sorted or not; sent from the last to the first. */
+/* Sent from the last to the first. */
 static bool
 delete_ids(struct chroma_store *store, struct str uid, const struct str *ids, size_t count,
 	   const struct store_limits *limits, struct err *err)
@@ -64,6 +65,17 @@ selects(const struct selection *selection, const struct chroma_id *id)
 	return selection->below_seq == 0 ? same : !same && id->seq < selection->below_seq;
 }
 
+/* Ids of one document. */
+static int
+by_ordinal(const void *a, const void *b)
+{
+	struct chroma_id left = { .ordinal = 0 }, right = { .ordinal = 0 };
+
+	(void)chroma_id_parse(*(const struct str *)a, &left);
+	(void)chroma_id_parse(*(const struct str *)b, &right);
+	return (left.ordinal > right.ordinal) - (left.ordinal < right.ordinal);
+}
+
 static bool
 remove_selected(struct chroma_store *store, struct str uid, struct str document_id,
 		const struct selection *selection, const struct store_limits *limits,
@@ -82,6 +94,9 @@ remove_selected(struct chroma_store *store, struct str uid, struct str document_
 		    selects(selection, &id))
 			ids.items[chosen++] = ids.items[i];
 	}
+	/* the order of a server's list is its own affair */
+	if (chosen > 1)
+		qsort(ids.items, chosen, sizeof(*ids.items), by_ordinal);
 	return delete_ids(store, uid, ids.items, chosen, limits, err);
 }
 
@@ -234,8 +249,8 @@ write_chunks(struct put *put, size_t from, size_t count, struct err *err)
 			continue;
 		}
 		learn(put, n);
-		if (n == 1)
-			return err_set(err, ERR_TOO_LARGE,
+		if (n == 1) /* without an answer nobody knows whether its size was the reason */
+			return err_set(err, put->reply.status ? ERR_TOO_LARGE : ERR_STORE_FAILED,
 				       "Chroma does not take chunk %zu: its write has %zu bytes",
 				       from + done, put->body.len);
 		n /= 2;

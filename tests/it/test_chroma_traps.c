@@ -22,8 +22,10 @@
 #include "common/base/buf.h"
 #include "common/base/clock.h"
 #include "common/base/mem.h"
+#include "common/governor.h"
 #include "common/http_client.h"
 #include "common/json.h"
+#include "common/keys.h"
 #include "jobs/store/store.h"
 #include "tests/support/fake_http.h"
 #include "tests/support/must.h"
@@ -49,6 +51,7 @@ struct seen {
 	size_t rows; /* "ids" of the body */
 	size_t bytes;
 	bool base64;
+	bool has_first; /* an id of the body ends with "#0" */
 };
 
 /* What is answered, from the `from`th to the `to`th matching request on, counted from 0. */
@@ -80,6 +83,7 @@ struct fixture {
 };
 
 static struct redis_server *redis;
+static atomic_bool cancelled;
 
 /* ---- the server ---- */
 
@@ -106,6 +110,9 @@ note_body(struct str body, struct seen *seen)
 	if (body.len == 0 || !js_parse(body, &root, &ignored) || !js_is(root, JS_OBJECT))
 		return;
 	seen->rows = js_is(js_get(root, "ids"), JS_ARRAY) ? js_len(js_get(root, "ids")) : 0;
+	for (size_t i = 0; i < seen->rows; i++)
+		seen->has_first |= js_is(js_at(js_get(root, "ids"), i), JS_STRING) &&
+				   str_ends(js_str(js_at(js_get(root, "ids"), i)), "#0");
 	vectors = js_get(root, "embeddings");
 	seen->base64 = js_is(vectors, JS_ARRAY) && js_is(js_at(vectors, 0), JS_STRING);
 }
@@ -296,8 +303,8 @@ tear_down(void **state)
 
 /* A document of `rows` chunks of `bytes` each. */
 static bool
-put_sized(struct fixture *fixture, size_t rows, size_t bytes, const atomic_bool *cancel,
-	  struct err *err)
+put_within(struct fixture *fixture, size_t rows, size_t bytes, struct store_limits limits,
+	   struct err *err)
 {
 	static const float vector[DIM] = { 0.5F, 0.5F, 0.5F, 0.5F };
 	struct store_chunk *chunks = mem_array(rows, sizeof(*chunks));
@@ -309,7 +316,7 @@ put_sized(struct fixture *fixture, size_t rows, size_t bytes, const atomic_bool 
 					   .chunks = chunks,
 					   .count = rows,
 					   .dim = DIM,
-					   .limits = { .cancel = cancel } };
+					   .limits = limits };
 	bool ok;
 
 	memset(text, 'x', bytes);
@@ -321,6 +328,13 @@ put_sized(struct fixture *fixture, size_t rows, size_t bytes, const atomic_bool 
 	mem_free(chunks);
 	mem_free(text);
 	return ok;
+}
+
+static bool
+put_sized(struct fixture *fixture, size_t rows, size_t bytes, const atomic_bool *cancel,
+	  struct err *err)
+{
+	return put_within(fixture, rows, bytes, (struct store_limits){ .cancel = cancel }, err);
 }
 
 static void
@@ -681,6 +695,249 @@ two_writers_at_a_time(void **state)
 	assert_in_range(fixture->most_writing, 1, 2);
 }
 
+/* Two processes: each with connections of its own to Redis, which alone can count for both. */
+static void
+two_writers_of_all_processes(void **state)
+{
+	struct fixture *fixture = *state;
+	struct fixture others[2];
+	struct writer writers[8];
+	pthread_t threads[8];
+
+	fixture->exists = true;
+	for (size_t i = 0; i < ARRAY_SIZE(others); i++) {
+		others[i] = *fixture;
+		open_store(&others[i]);
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(threads); i++) {
+		writers[i].fixture = &others[i % ARRAY_SIZE(others)];
+		assert_int_equal(pthread_create(&threads[i], NULL, write_some, &writers[i]), 0);
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(threads); i++) {
+		assert_int_equal(pthread_join(threads[i], NULL), 0);
+		assert_true(writers[i].ok);
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(others); i++)
+		store_close(others[i].store);
+	assert_in_range(fixture->most_writing, 1, 2);
+}
+
+/* When the only lease of the fixture's server ends, by Redis' clock; 0 = there is none. */
+static int64_t
+lease_end_ms(const struct fixture *fixture, struct redis *connection)
+{
+	AUTO_PTR(reply_free) struct reply *reply = NULL;
+	char name[64];
+	struct str text;
+	double score = 0;
+	struct redis_cmd cmd;
+	struct key key;
+
+	(void)snprintf(name, sizeof(name), "chroma:127.0.0.1:%lld",
+		       (long long)fixture->config.chroma_port);
+	key = key_governor(str_of(name), GK_LEASES);
+	redis_cmd_init(&cmd, "ZRANGE");
+	redis_arg_c(&cmd, key.text);
+	redis_arg_c(&cmd, "0");
+	redis_arg_c(&cmd, "0");
+	redis_arg_c(&cmd, "WITHSCORES");
+	MUST(redis_run(connection, &cmd, &reply, e));
+	return reply_str(reply_at(reply, 1), &text) && str_to_f64(text, &score) ? (int64_t)score
+										: 0;
+}
+
+static void *
+write_one(void *user)
+{
+	struct writer *writer = user;
+	struct err err = ERR_INIT;
+
+	writer->ok = put_sized(writer->fixture, 1, 20, &cancelled, &err);
+	return NULL;
+}
+
+/* A lease that ended before its call would let a third writer in. */
+static void
+a_write_that_lasts_keeps_its_place(void **state)
+{
+	struct fixture *fixture = *state;
+	struct redis *connection = redis_server_connect(redis);
+	struct writer writer = { .fixture = fixture };
+	int64_t first_ms = 0, last_ms = 0;
+	pthread_t thread;
+
+	atomic_store(&cancelled, false);
+	store_close(fixture->store);
+	fixture->config.chroma_timeout_ms = 6000; /* and so is the lease */
+	open_store(fixture);
+	RULE(fixture, .path = "/upsert", .hang = true);
+	assert_int_equal(pthread_create(&thread, NULL, write_one, &writer), 0);
+	while (first_ms == 0)
+		first_ms = lease_end_ms(fixture, connection);
+	do
+		last_ms = lease_end_ms(fixture, connection);
+	while (last_ms == first_ms);
+	assert_true(last_ms > first_ms); /* not 0: the call is still on its way */
+	atomic_store(&cancelled, true);
+	assert_int_equal(pthread_join(thread, NULL), 0);
+	assert_false(writer.ok);
+	assert_int_equal(lease_end_ms(fixture, connection), 0);
+	redis_free(connection);
+}
+
+/* Outages in a row, as the governor has counted them. */
+static int64_t
+outages(const struct fixture *fixture)
+{
+	struct governor_state *states = mem_array(64, sizeof(*states));
+	struct redis *connection = redis_server_connect(redis);
+	char port[16];
+	int64_t failures = -1;
+	size_t count = 0;
+
+	(void)snprintf(port, sizeof(port), ":%lld", (long long)fixture->config.chroma_port);
+	MUST(governor_list(connection, states, 64, &count, e));
+	for (size_t i = 0; i < count; i++) {
+		if (str_ends(str_of(states[i].name), port))
+			failures = states[i].failures;
+	}
+	redis_free(connection);
+	mem_free(states);
+	return failures;
+}
+
+static void
+open_with_breaker(struct fixture *fixture)
+{
+	store_close(fixture->store);
+	fixture->config.provider_breaker_failures = 100;
+	fixture->config.provider_breaker_ms = 1000;
+	open_store(fixture);
+}
+
+/* A job in a hurry says nothing about the server. */
+static void
+a_short_deadline_is_no_outage(void **state)
+{
+	struct fixture *fixture = *state;
+	struct err err = ERR_INIT;
+
+	fixture->exists = true;
+	open_with_breaker(fixture);
+	put(fixture, 1);
+	RULE(fixture, .path = "/upsert", .hang = true);
+	for (int i = 0; i < 2; i++) {
+		const struct store_limits limits = { .deadline_mono_ms = clock_mono_ms() + 500 };
+
+		assert_false(put_within(fixture, 1, 20, limits, &err));
+		assert_int_equal(err.code, ERR_DEADLINE);
+	}
+	assert_int_equal(fixture->rules[0].matched, 2);
+	assert_int_equal(outages(fixture), 0);
+}
+
+/* A connection that breaks says that it is not well, not that it is there. */
+static void
+a_broken_connection_is_an_outage(void **state)
+{
+	struct fixture *fixture = *state;
+	struct err err = ERR_INIT;
+
+	open_with_breaker(fixture);
+	put(fixture, 1);
+	assert_int_equal(outages(fixture), 0);
+	RULE(fixture, .path = "/upsert", .cut = true);
+	assert_false(put_sized(fixture, 1, 20, NULL, &err));
+	assert_int_equal(err.code, ERR_STORE_UNAVAILABLE);
+	assert_int_equal(outages(fixture), 4); /* one for each try */
+}
+
+/* What an interrupted removal leaves begins with record 0, by which the next put knows of it, in whatever order the server lists. */
+static void
+the_first_record_goes_last(void **state)
+{
+	struct fixture *fixture = *state;
+	AUTO(buf) struct buf ids = BUF_INIT((size_t)1 << 20);
+	size_t deletes = 0;
+
+	buf_add_str(&ids, "{\"ids\":[");
+	for (int i = 700; i-- > 0;)
+		buf_printf(&ids, "\"d1@1.1#%d\"%s", i, i > 0 ? "," : "]}");
+	fixture->exists = true;
+	RULE(fixture, .path = "/get", .status = 200, .body = ids.data);
+	MUST(fixture->store->ops->remove_generation(fixture->store, STR("c1"), STR("d1"),
+						    STR("1.1"), e));
+	for (size_t i = 0; i < fixture->seen_count; i++) {
+		if (str_ends(str_of(fixture->seen[i].path), "/delete"))
+			assert_int_equal(fixture->seen[i].has_first, deletes++ == 1);
+	}
+	assert_int_equal(deletes, 2);
+}
+
+/* Two workers make the same collection at once: the later one may be told so, although it asked to get or create. */
+static void
+a_collection_made_meanwhile_is_taken(void **state)
+{
+	struct fixture *fixture = *state;
+
+	RULE(fixture, .path = "/collections/rag-c1", .method = "GET", .to = 2, .status = 404);
+	RULE(fixture, .path = "/collections", .method = "POST", .status = 409,
+	     .body = "{\"error\":\"ChromaError\"}");
+	fixture->exists = true;
+	put(fixture, 1);
+	assert_int_equal(count_seen(fixture, "POST", UUID "/upsert", NULL), 1);
+}
+
+/* A large write of one chunk whose connection breaks is tried again some time, not given up. */
+static void
+one_large_chunk_that_breaks_is_not_final(void **state)
+{
+	struct fixture *fixture = *state;
+	struct err err = ERR_INIT;
+
+	RULE(fixture, .path = "/upsert", .cut = true);
+	assert_false(put_sized(fixture, 1, (size_t)1 << 20, NULL, &err));
+	assert_int_equal(err.code, ERR_STORE_FAILED);
+	assert_true(err_info(err.code)->retryable);
+}
+
+/* Looking for more of what a clause cannot say ends where memory does; what was found stays found. */
+static void
+too_many_to_look_through(void **state)
+{
+	static const float vector[DIM] = { 1, 0, 0, 0 };
+	struct fixture *fixture = *state;
+	AUTO(arena) struct arena arena = { .max_bytes = (size_t)1 << 20 };
+	AUTO(buf) struct buf few = BUF_INIT(65536), many = BUF_INIT((size_t)1 << 23);
+	const struct filter_value value = { .type = FILTER_STRING, .string = STR("m") };
+	const struct filter filter = { .op = FILTER_GT,
+				       .field = STR("title"),
+				       .values = (void *)(uintptr_t)&value,
+				       .count = 1 };
+	const struct store_search search = {
+		.uid = STR("c1"), .vector = vector, .dim = DIM, .limit = 5, .filter = &filter
+	};
+	struct store_hits hits = { 0 };
+
+	buf_add_str(&few, "{\"ids\":[[");
+	for (int i = 0; i < 6; i++)
+		buf_printf(&few, "%s\"d%d@1.1#0\"", i > 0 ? "," : "", i);
+	buf_add_str(&few, "]],\"metadatas\":[[");
+	for (int i = 0; i < 6; i++)
+		buf_printf(&few, "%s{\"title\":\"%s\"}", i > 0 ? "," : "", i < 2 ? "x" : "a");
+	buf_add_str(&few, "]],\"distances\":[[0.1,0.2,0.3,0.4,0.5,0.6]]}");
+	buf_add_str(&many, "{\"ids\":[[\"d0@1.1#0\"]],\"distances\":[[0.1]],\"documents\":[[\"");
+	for (int i = 0; i < 1 << 18; i++)
+		buf_add_str(&many, "longtext");
+	buf_add_str(&many, "\"]]}");
+	fixture->exists = true;
+	RULE(fixture, .path = "/query", .to = 1, .status = 200, .body = few.data);
+	RULE(fixture, .path = "/query", .status = 200, .body = many.data);
+	MUST(fixture->store->ops->search(fixture->store, &search, &arena, &hits, e));
+	assert_int_equal(hits.dense_count, 2);
+	assert_int_equal(count_seen(fixture, "POST", "/query", NULL), 2);
+}
+
 /* ---- faults ---- */
 
 static void
@@ -823,8 +1080,6 @@ garbage_is_no_hit(void **state)
 	}
 }
 
-static atomic_bool cancelled;
-
 /* When the write has arrived. */
 static void *
 cancel_when_sent(void *user)
@@ -894,6 +1149,14 @@ main(void)
 		TEST(what_was_there_goes_first),
 		TEST(delete_answers_differ),
 		TEST(two_writers_at_a_time),
+		TEST(two_writers_of_all_processes),
+		TEST(a_write_that_lasts_keeps_its_place),
+		TEST(a_short_deadline_is_no_outage),
+		TEST(a_broken_connection_is_an_outage),
+		TEST(the_first_record_goes_last),
+		TEST(a_collection_made_meanwhile_is_taken),
+		TEST(one_large_chunk_that_breaks_is_not_final),
+		TEST(too_many_to_look_through),
 		TEST(passing_failures_are_tried_again),
 		TEST(lasting_failures_wait_in_the_queue),
 		TEST(nobody_listens),
