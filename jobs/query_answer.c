@@ -18,7 +18,9 @@
 #include "common/base/log.h"
 #include "jobs/provider/local.h"
 
-#define FALLBACK_MS 1000 /* of the job's time that a generator leaves to the fallback */
+/* Of the job's time that is left, what a generator leaves to the fallback: a part, and this at least. */
+#define FALLBACK_MS 1000
+#define FALLBACK_PART 10
 #define WARN_FAILED "GENERATOR_FAILED"
 #define WARN_TRUNCATED "ANSWER_TRUNCATED"
 #define WARN_LEFT_OUT "SOURCES_LEFT_OUT"
@@ -108,11 +110,13 @@ fall_back(struct query *query, const struct generate_request *request, const str
 
 	log_warn("generator '%s' failed, answering with the sources' own words: %s",
 		 context->env->generator->ops->name, failure->msg);
+	bool more = query->citable < query->count; /* than the model was shown, and readers told */
+
 	query->degraded = true;
 	query->citable = query->count;
 	query->prompt.count = 0;
 	return query_warn(query, WARN_FAILED, failure->msg, err) &&
-	       query_tell_restart(query, err) &&
+	       query_tell_restart(query, err) && (!more || query_tell_sources(query, err)) &&
 	       extractive_generator_ops.open(context->env->config, &fallback, err) &&
 	       fallback->ops->generate(fallback, &call, request, context->arena, &query->generated,
 				       err);
@@ -141,8 +145,11 @@ run_generator(struct query *query, const struct generate_request *request, struc
 	bool last = is_extractive(generator);
 	struct provider_call call = query_call(query);
 
-	if (call.deadline_mono_ms && !last)
-		call.deadline_mono_ms -= FALLBACK_MS;
+	if (call.deadline_mono_ms && !last) {
+		int64_t part_ms = clock_left_ms(call.deadline_mono_ms) / FALLBACK_PART;
+
+		call.deadline_mono_ms -= part_ms > FALLBACK_MS ? part_ms : FALLBACK_MS;
+	}
 	for (int64_t attempt = 1;; attempt++) {
 		struct err failure = ERR_INIT;
 

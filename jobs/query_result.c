@@ -294,6 +294,20 @@ hash_generator(const struct query *query, struct sha256 *hash)
 	sha256_add_field(hash, str_make(numbers, (size_t)len));
 }
 
+/* A server of TEI has the model that it was started with, whatever we call it: its URL says which. */
+static void
+hash_reranker(const struct query *query, struct sha256 *hash)
+{
+	const struct job_env *env = query->context->env;
+	struct reranker_choice choice;
+	struct err ignored = ERR_INIT;
+
+	sha256_add_field(hash, str_of(env->reranker ? env->reranker->ops->name : ""));
+	sha256_add_field(hash, str_of(env->reranker ? env->reranker->model : ""));
+	if (env->reranker && choose_reranker(env->config, &choice, &ignored))
+		sha256_add_field(hash, str_of(choice.at.url));
+}
+
 static void
 cache_hash(const struct query *query, char out[SHA256_HEX_BYTES])
 {
@@ -315,8 +329,7 @@ cache_hash(const struct query *query, char out[SHA256_HEX_BYTES])
 	sha256_add_field(hash, payload->filter);
 	sha256_add_field(hash, str_of(query->fingerprint));
 	sha256_add_field(hash, str_of(env->store->ops->name));
-	sha256_add_field(hash, str_of(env->reranker ? env->reranker->ops->name : ""));
-	sha256_add_field(hash, str_of(env->reranker ? env->reranker->model : ""));
+	hash_reranker(query, hash);
 	hash_generator(query, hash);
 	sha256_finish_hex(hash, out);
 }

@@ -53,13 +53,14 @@ static struct api_server *api;
 static struct process *worker;
 static char folder[FOLDER_BYTES], env[5][320];
 static int metrics_port;
+static const char *extra[3]; /* of the next worker */
 
 /* ---- the parts ---- */
 
 static const char *const *
 settings(void)
 {
-	static const char *all[14];
+	static const char *all[15];
 
 	(void)snprintf(env[0], sizeof(env[0]), "REDIS_URL=%s", redis_server_url(redis_process));
 	(void)snprintf(env[1], sizeof(env[1]), "DATA_DIR=%s", folder);
@@ -78,6 +79,8 @@ settings(void)
 	all[9] = "PROVIDER_BREAKER_FAILURES=1000";
 	all[10] = "GOOGLE_API_KEY=key"; /* of another provider it is not used */
 	all[11] = "EMBEDDER=local";
+	all[12] = extra[0];
+	all[13] = extra[1];
 	return all;
 }
 
@@ -344,6 +347,56 @@ a_cancel_in_the_middle(void **state)
 	sse_client_release(&client);
 }
 
+static size_t
+sources_of(const struct sse_seen *event)
+{
+	AUTO_PTR(js_free) struct js *root = NULL;
+
+	MUST(js_parse(str_of(event->data), &root, e));
+	return js_len(js_get(root, "sources"));
+}
+
+/*
+ * A model that falls silent for longer than the job may take: the sources' own words come before the job's deadline, and readers know all the
+ * sources that they may cite, also those that had no room in the model's prompt.
+ */
+static void
+a_stream_that_stalls(void **state)
+{
+	struct sse_client client;
+	const struct sse_seen *event;
+	size_t first = 0, last = 0;
+
+	(void)state;
+	ask_status(api, 202, "POST", V1 "/collections/default/documents",
+		   "{\"id\":\"heron2\",\"text\":\"" HERON " " HERON " " HERON "\"}");
+	process_signal(worker, SIGTERM);
+	(void)process_wait(worker);
+	process_stop(worker);
+	extra[0] = "QUERY_TIMEOUT_MS=6000"; /* one call to a provider may last ten times as long */
+	extra[1] = "GENERATION_SOURCE_TOKENS=100";
+	start_worker();
+	ask_until(api->port, 200, "GET", V1 "/collections/default/documents/heron2", NULL);
+	model_says("Penguins live on ice and eat fish [1].", 10);
+	model_breaks("stream_stall", 0);
+	follow(&client);
+	while (!client.done && (event = sse_client_next(&client))) {
+		if (strcmp(event->name, "sources") != 0)
+			continue;
+		last = sources_of(event);
+		first = first > 0 ? first : last;
+	}
+	extra[0] = extra[1] = NULL;
+	assert_string_equal(client.status, "succeeded");
+	assert_true(str_eq_c(answer_of(&client), client.text.data));
+	assert_null(strstr(client.text.data, "Penguins"));
+	assert_non_null(strstr(client.text.data, "tall trees"));
+	assert_int_equal(first, 1);
+	assert_int_equal(last, 2);
+	assert_true(js_number(js_get(js_get(result_of(&client), "timings_ms"), "total")) < 5600);
+	sse_client_release(&client);
+}
+
 static bool
 is_part_of_this_build(void)
 {
@@ -364,6 +417,8 @@ main(void)
 		STREAM_TEST(a_stream_that_always_breaks),
 		STREAM_TEST(a_worker_killed_in_the_middle),
 		STREAM_TEST(a_cancel_in_the_middle),
+		STREAM_TEST(
+			a_stream_that_stalls), /* the last one: it changes the worker's settings */
 	};
 
 	int failed = 0;

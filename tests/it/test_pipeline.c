@@ -471,6 +471,16 @@ test_cache_knows_the_rerankers_model(void **state)
 	pipeline->env.reranker = &second;
 	query(pipeline, question);
 	assert_false(result_flag(pipeline, "cached"));
+	/* a server of one's own has the model that it was started with */
+	pipeline->config.reranker = RERANKER_TEI;
+	pipeline->config.reranker_url = "http://127.0.0.1:8081";
+	query(pipeline, question);
+	assert_false(result_flag(pipeline, "cached"));
+	query(pipeline, question);
+	assert_true(result_flag(pipeline, "cached"));
+	pipeline->config.reranker_url = "http://127.0.0.1:8082";
+	query(pipeline, question);
+	assert_false(result_flag(pipeline, "cached"));
 	pipeline->env.reranker = real;
 }
 
