@@ -29,7 +29,7 @@
 /* err.detail of an ERR_TOO_LARGE. */
 enum too_large {
 	TOO_LARGE_UNKNOWN,
-	TOO_LARGE_BATCH, /* too many texts at once: an embedder has lowered its max_batch where it knows better */
+	TOO_LARGE_BATCH, /* too many texts at once: an embedder has lowered its max_batch where its server told */
 	TOO_LARGE_TEXT, /* one text is longer than the model takes */
 };
 
@@ -82,7 +82,7 @@ struct embedder_ops {
 struct embedder {
 	const struct embedder_ops *ops;
 	size_t dim;
-	size_t max_batch; /* texts a call; an instance lowers it when its server refuses as many */
+	size_t max_batch;      /* texts a call; an instance lowers it to what its server says */
 	double dense_weight;   /* of the dense leg in hybrid fusion, 0..1 */
 	char fingerprint[128]; /* equals spec_embedder_fingerprint */
 };
