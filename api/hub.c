@@ -1,8 +1,6 @@
 #include "api/hub.h"
 
-#include <errno.h>
 #include <stdatomic.h>
-#include <time.h>
 
 #include "common/base/clock.h"
 #include "common/base/log.h"
@@ -18,7 +16,6 @@ struct hub {
 	size_t max_waiters;
 	struct redis *redis; /* the thread's own */
 	pthread_t thread;
-	pthread_condattr_t monotonic;
 	atomic_bool stop;
 	/* shared, under lock */
 	pthread_mutex_t lock;
@@ -122,12 +119,9 @@ hub_start(const struct redis_opts *opts, size_t max_waiters, struct hub **out, s
 		return false;
 	}
 	pthread_mutex_init(&hub->lock, NULL);
-	pthread_condattr_init(&hub->monotonic);
-	pthread_condattr_setclock(&hub->monotonic, CLOCK_MONOTONIC);
 	int errnum = pthread_create(&hub->thread, NULL, hub_run, hub);
 	if (errnum != 0) {
 		pthread_mutex_destroy(&hub->lock);
-		pthread_condattr_destroy(&hub->monotonic);
 		redis_free(hub->redis);
 		mem_free(hub);
 		return err_errno(err, errnum, "start the thread of the hub");
@@ -152,7 +146,6 @@ hub_stop(struct hub *hub)
 		return;
 	atomic_store(&hub->stop, true);
 	pthread_join(hub->thread, NULL);
-	pthread_condattr_destroy(&hub->monotonic);
 	pthread_mutex_destroy(&hub->lock);
 	redis_free(hub->redis);
 	mem_free(hub);
@@ -170,7 +163,7 @@ hub_enter(struct hub *hub, const char *job_id, bool emitted, struct hub_waiter *
 	pthread_mutex_lock(&hub->lock);
 	room = !hub->draining && hub->count < hub->max_waiters;
 	if (room) {
-		pthread_cond_init(&waiter->cond, &hub->monotonic);
+		clock_cond_init(&waiter->cond);
 		waiter->next = hub->waiters;
 		waiter->link = &hub->waiters;
 		if (waiter->next)
@@ -199,13 +192,12 @@ hub_wait(struct hub *hub, struct hub_waiter *waiter, int64_t deadline_mono_ms)
 {
 	int64_t now = clock_mono_ms();
 	int64_t until = now + 1000 < deadline_mono_ms ? now + 1000 : deadline_mono_ms;
-	struct timespec at = { .tv_sec = until / 1000, .tv_nsec = until % 1000 * 1000000 };
 	enum hub_event event;
-	int rc = 0;
 
 	pthread_mutex_lock(&hub->lock);
-	while (!waiter->woken && !hub->draining && rc != ETIMEDOUT)
-		rc = pthread_cond_timedwait(&waiter->cond, &hub->lock, &at);
+	while (!waiter->woken && !hub->draining &&
+	       clock_cond_wait(&waiter->cond, &hub->lock, until))
+		;
 	if (waiter->woken)
 		event = HUB_WOKEN;
 	else if (hub->draining)

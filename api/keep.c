@@ -36,7 +36,6 @@ struct keep {
 	size_t queue_count;
 	char owner[JOB_WORKER_BYTES];
 	pthread_t thread;
-	pthread_condattr_t monotonic;
 	/* owned by the thread */
 	struct redis *redis;
 	struct rate rates[KEEP_MAX_QUEUES];
@@ -221,11 +220,10 @@ keep_run(void *user)
 	while (!keep->stop) {
 		pthread_mutex_unlock(&keep->lock);
 		int64_t until = (tick(keep) ? TICK_MS : AWAY_TICK_MS) + clock_mono_ms();
-		struct timespec at = { .tv_sec = until / 1000, .tv_nsec = until % 1000 * 1000000 };
 
 		pthread_mutex_lock(&keep->lock);
-		while (!keep->stop && clock_mono_ms() < until)
-			pthread_cond_timedwait(&keep->wake, &keep->lock, &at);
+		while (!keep->stop && clock_cond_wait(&keep->wake, &keep->lock, until))
+			;
 	}
 	pthread_mutex_unlock(&keep->lock);
 	return NULL;
@@ -254,7 +252,6 @@ static void
 keep_free(struct keep *keep)
 {
 	pthread_cond_destroy(&keep->wake);
-	pthread_condattr_destroy(&keep->monotonic);
 	pthread_mutex_destroy(&keep->lock);
 	redis_free(keep->redis);
 	mem_free(keep);
@@ -277,9 +274,7 @@ keep_start(const struct config *config, const struct redis_opts *opts, struct ke
 		keep->queue_count++;
 	}
 	pthread_mutex_init(&keep->lock, NULL);
-	pthread_condattr_init(&keep->monotonic);
-	pthread_condattr_setclock(&keep->monotonic, CLOCK_MONOTONIC);
-	pthread_cond_init(&keep->wake, &keep->monotonic);
+	clock_cond_init(&keep->wake);
 	if (!redis_new(opts, &keep->redis, err) || !first_look(keep, err)) {
 		keep_free(keep);
 		return false;

@@ -79,11 +79,10 @@ watchdog_run(void *user)
 {
 	struct watchdog *dog = user;
 	int64_t until = clock_mono_ms() + dog->drain_ms;
-	struct timespec at = { .tv_sec = until / 1000, .tv_nsec = until % 1000 * 1000000 };
 
 	pthread_mutex_lock(&dog->lock);
-	while (!dog->stopped && clock_mono_ms() < until)
-		pthread_cond_timedwait(&dog->done, &dog->lock, &at);
+	while (!dog->stopped && clock_cond_wait(&dog->done, &dog->lock, until))
+		;
 	if (!dog->stopped) {
 		log_warn("requests were still in progress after %lld ms: cut off",
 			 (long long)dog->drain_ms);
@@ -97,13 +96,10 @@ static void
 stop(struct api *api, const struct config *config)
 {
 	struct watchdog dog = { .drain_ms = config->api_drain_ms };
-	pthread_condattr_t monotonic;
 	pthread_t thread;
 
 	pthread_mutex_init(&dog.lock, NULL);
-	pthread_condattr_init(&monotonic);
-	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-	pthread_cond_init(&dog.done, &monotonic);
+	clock_cond_init(&dog.done);
 	bool guarded = pthread_create(&thread, NULL, watchdog_run, &dog) == 0;
 	api_drain(api);
 	api_stop(api);

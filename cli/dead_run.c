@@ -2,7 +2,6 @@
 
 #include <pthread.h>
 #include <string.h>
-#include <time.h>
 
 #include "cli/api.h"
 #include "cli/progress.h"
@@ -174,18 +173,11 @@ run_thread(void *user)
 static bool
 snapshot(struct run *run, struct progress_state *out)
 {
-	struct timespec until;
+	int64_t until_ms = clock_mono_ms() + TICK_MS;
 	const struct dead_outcome *sofar = run->out;
 
-	(void)clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_nsec += TICK_MS * 1000000L;
-	if (until.tv_nsec >= 1000000000L) {
-		until.tv_sec++;
-		until.tv_nsec -= 1000000000L;
-	}
 	lock(run);
-	while (run->threads_left > 0 &&
-	       pthread_cond_timedwait(&run->changed, &run->lock, &until) == 0)
+	while (run->threads_left > 0 && clock_cond_wait(&run->changed, &run->lock, until_ms))
 		;
 
 	bool more = run->threads_left > 0;
@@ -250,14 +242,10 @@ dead_run(struct cli *cli, enum dead_verb verb, const struct dead_jobs *jobs,
 	struct run run = {
 		.cli = cli, .verb = verb, .jobs = jobs, .retry_ms = retry_s * 1000, .out = out
 	};
-	pthread_condattr_t attr;
 
 	*out = (struct dead_outcome){ .fatal_err = ERR_INIT, .first_err = ERR_INIT };
 	(void)pthread_mutex_init(&run.lock, NULL);
-	(void)pthread_condattr_init(&attr);
-	(void)pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	(void)pthread_cond_init(&run.changed, &attr);
-	(void)pthread_condattr_destroy(&attr);
+	clock_cond_init(&run.changed);
 	run_threads(&run);
 	(void)pthread_cond_destroy(&run.changed);
 	(void)pthread_mutex_destroy(&run.lock);

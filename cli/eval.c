@@ -12,7 +12,6 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 #include "cli/api.h"
 #include "cli/ask.h"
@@ -332,15 +331,11 @@ watch(struct eval *eval, int64_t total, const char *what)
 	progress_start(&progress, eval->cli->err, world->err_is_terminal, world->columns,
 		       clock_mono_ms());
 	while (more) {
-		struct timespec until;
+		int64_t until_ms = clock_mono_ms() + TICK_MS;
 
-		(void)clock_gettime(CLOCK_MONOTONIC, &until);
-		until.tv_nsec += TICK_MS * 1000000L;
-		until.tv_sec += until.tv_nsec / 1000000000L;
-		until.tv_nsec %= 1000000000L;
 		lock(eval);
 		while (eval->threads_left > 0 &&
-		       pthread_cond_timedwait(&eval->changed, &eval->lock, &until) == 0)
+		       clock_cond_wait(&eval->changed, &eval->lock, until_ms))
 			;
 		more = eval->threads_left > 0;
 		state.done = eval->done;
@@ -506,15 +501,11 @@ measure(struct eval *eval, struct eval_report *report, struct err *err)
 static void
 eval_init(struct eval *eval, struct cli *cli)
 {
-	pthread_condattr_t attr;
 
 	*eval = (struct eval){ .cli = cli, .folder = cli->args[0] };
 	id_ulid(eval->run);
 	(void)pthread_mutex_init(&eval->lock, NULL);
-	(void)pthread_condattr_init(&attr);
-	(void)pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	(void)pthread_cond_init(&eval->changed, &attr);
-	(void)pthread_condattr_destroy(&attr);
+	clock_cond_init(&eval->changed);
 }
 
 static void

@@ -21,7 +21,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "cli/api.h"
@@ -480,17 +479,11 @@ not_finished(const struct ingest *in)
 static bool
 snapshot(struct ingest *in, struct progress_state *out)
 {
-	struct timespec until;
+	int64_t until_ms = clock_mono_ms() + TICK_MS;
 
-	(void)clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_nsec += TICK_MS * 1000000L;
-	if (until.tv_nsec >= 1000000000L) {
-		until.tv_sec++;
-		until.tv_nsec -= 1000000000L;
-	}
 	lock(in);
 	/* every change signals; drawing is paced by time, not by changes */
-	while (in->threads_left > 0 && pthread_cond_timedwait(&in->changed, &in->lock, &until) == 0)
+	while (in->threads_left > 0 && clock_cond_wait(&in->changed, &in->lock, until_ms))
 		;
 
 	bool busy = in->busy_until_ms > clock_mono_ms();
@@ -622,7 +615,6 @@ finish(struct ingest *in, int64_t took_ms)
 static int
 run_ingest(struct ingest *in)
 {
-	pthread_condattr_t attr;
 	int64_t start = clock_mono_ms();
 	struct err err = ERR_INIT;
 
@@ -633,10 +625,7 @@ run_ingest(struct ingest *in)
 	}
 	in->pending = mem_array(in->files.count + 1, sizeof(*in->pending));
 	(void)pthread_mutex_init(&in->lock, NULL);
-	(void)pthread_condattr_init(&attr);
-	(void)pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	(void)pthread_cond_init(&in->changed, &attr);
-	(void)pthread_condattr_destroy(&attr);
+	clock_cond_init(&in->changed);
 	/* what the walk could not read counts as failed like the rest */
 	in->failed = in->files.failed;
 	in->walk_failed = in->failed.total;

@@ -4,7 +4,6 @@
  * it may bring back is a half-read pipeline or a subscription, and those are dropped by the next command or here.
  */
 #include <assert.h>
-#include <errno.h>
 #include <pthread.h>
 
 #include "common/base/clock.h"
@@ -25,13 +24,9 @@ bool
 redis_pool_new(const struct redis_opts *opts, size_t size, struct redis_pool **out, struct err *err)
 {
 	struct redis_pool *pool = mem_alloc(sizeof(*pool));
-	pthread_condattr_t attr;
 
 	(void)pthread_mutex_init(&pool->lock, NULL);
-	(void)pthread_condattr_init(&attr);
-	(void)pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	(void)pthread_cond_init(&pool->given, &attr);
-	(void)pthread_condattr_destroy(&attr);
+	clock_cond_init(&pool->given);
 	pool->idle = mem_array(size > 0 ? size : 1, sizeof(struct redis *));
 	while (pool->idle_count < size) {
 		if (!redis_new(opts, &pool->idle[pool->idle_count], err)) {
@@ -64,14 +59,11 @@ bool
 redis_pool_take(struct redis_pool *pool, int wait_ms, struct redis **out, struct err *err)
 {
 	int64_t until_ms = clock_mono_ms() + wait_ms;
-	struct timespec until = { .tv_sec = (time_t)(until_ms / 1000),
-				  .tv_nsec = (until_ms % 1000) * 1000000 };
 	struct redis *redis = NULL;
-	int failure = 0;
 
 	(void)pthread_mutex_lock(&pool->lock);
-	while (pool->idle_count == 0 && failure == 0)
-		failure = pthread_cond_timedwait(&pool->given, &pool->lock, &until);
+	while (pool->idle_count == 0 && clock_cond_wait(&pool->given, &pool->lock, until_ms))
+		;
 	if (pool->idle_count > 0)
 		redis = pool->idle[--pool->idle_count];
 	(void)pthread_mutex_unlock(&pool->lock);

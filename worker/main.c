@@ -62,18 +62,10 @@ struct main_options {
 bool
 worker_pause(struct worker_app *app, int64_t ms)
 {
-	struct timespec until;
+	int64_t until_ms = clock_mono_ms() + ms;
 
-	clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_sec += ms / 1000;
-	until.tv_nsec += ms % 1000 * 1000000;
-	if (until.tv_nsec >= 1000000000) {
-		until.tv_sec++;
-		until.tv_nsec -= 1000000000;
-	}
 	pthread_mutex_lock(&app->lock);
-	while (!atomic_load(&app->stopping) &&
-	       pthread_cond_timedwait(&app->wake, &app->lock, &until) == 0)
+	while (!atomic_load(&app->stopping) && clock_cond_wait(&app->wake, &app->lock, until_ms))
 		;
 	pthread_mutex_unlock(&app->lock);
 	return !atomic_load(&app->stopping);
@@ -382,7 +374,6 @@ look_for_converters(struct worker_app *app)
 static void
 init_app(struct worker_app *app, const struct config *config)
 {
-	pthread_condattr_t attr;
 	char host[256] = "worker";
 
 	app->config = config;
@@ -400,10 +391,7 @@ init_app(struct worker_app *app, const struct config *config)
    * pending entries. */
 	(void)snprintf(app->instance, sizeof(app->instance), "%.22s/%016llx", host,
 		       (unsigned long long)id_random_u64());
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&app->wake, &attr);
-	pthread_condattr_destroy(&attr);
+	clock_cond_init(&app->wake);
 	pthread_mutex_init(&app->lock, NULL);
 	atomic_store(&app->kept_mono_ms, clock_mono_ms());
 	atomic_store(&app->fetched_mono_ms, clock_mono_ms());

@@ -74,6 +74,26 @@ clock_sleep_ms(int64_t ms)
 }
 
 void
+clock_cond_init(pthread_cond_t *cond)
+{
+	pthread_condattr_t attr;
+
+	(void)pthread_condattr_init(&attr);
+	(void)pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	(void)pthread_cond_init(cond, &attr);
+	(void)pthread_condattr_destroy(&attr);
+}
+
+bool
+clock_cond_wait(pthread_cond_t *cond, pthread_mutex_t *lock, int64_t until_mono_ms)
+{
+	const struct timespec until = { .tv_sec = (time_t)(until_mono_ms / 1000),
+					.tv_nsec = (until_mono_ms % 1000) * 1000000 };
+
+	return pthread_cond_timedwait(cond, lock, &until) == 0;
+}
+
+void
 clock_set_for_test(int64_t mono_ms, int64_t unix_ms)
 {
 	atomic_store(&frozen_mono_ms, mono_ms);

@@ -9,6 +9,7 @@
 #ifndef RAG_COMMON_BASE_CLOCK_H
 #define RAG_COMMON_BASE_CLOCK_H
 
+#include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -25,6 +26,11 @@ int64_t clock_unix_ms(void);
 int clock_left_ms(int64_t deadline_mono_ms);
 
 void clock_sleep_ms(int64_t ms); /* for back-off between reconnects; never in a test */
+
+/* A condition for clock_cond_wait. */
+void clock_cond_init(pthread_cond_t *cond);
+/* Under lock: waits for a signal; false = until_mono_ms is here. As with any condition, true may be for nothing. */
+bool clock_cond_wait(pthread_cond_t *cond, pthread_mutex_t *lock, int64_t until_mono_ms);
 
 void clock_format_iso(char out[CLOCK_ISO_BYTES], int64_t unix_ms); /* RFC 3339, UTC, milliseconds */
 bool clock_parse_iso(struct str text,

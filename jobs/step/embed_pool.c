@@ -76,16 +76,12 @@ struct embed_pool *
 embed_pool_new(const struct embed_pool_opts *opts)
 {
 	struct embed_pool *pool = mem_alloc(sizeof(*pool));
-	pthread_condattr_t monotonic;
 
 	pool->opts = *opts;
 	atomic_store(&pool->limits.text_tokens, opts->text_tokens);
 	atomic_store(&pool->has_room, true); /* for who asks while the first look is on its way */
 	pthread_mutex_init(&pool->lock, NULL);
-	pthread_condattr_init(&monotonic);
-	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-	pthread_cond_init(&pool->changed, &monotonic);
-	pthread_condattr_destroy(&monotonic);
+	clock_cond_init(&pool->changed);
 	return pool;
 }
 
@@ -341,15 +337,6 @@ fly(struct embed_pool *pool, struct embedder *embedder, const struct provider_ca
 	mem_free(flight);
 }
 
-static void
-wait_a_moment(struct embed_pool *pool)
-{
-	int64_t until = clock_mono_ms() + EMBED_LOOK_MS;
-	const struct timespec at = { .tv_sec = until / 1000, .tv_nsec = until % 1000 * 1000000 };
-
-	pthread_cond_timedwait(&pool->changed, &pool->lock, &at);
-}
-
 /* Until it has its outcome, or is to be called for alone, or must not wait any longer (false). Under lock. */
 static bool
 travel(struct embed_pool *pool, struct embedder *embedder, const struct provider_call *call,
@@ -370,7 +357,8 @@ travel(struct embed_pool *pool, struct embedder *embedder, const struct provider
 		    pool->flights < EMBED_FLIGHTS)
 			fly(pool, embedder, call, waiter->load);
 		else
-			wait_a_moment(pool);
+			(void)clock_cond_wait(&pool->changed, &pool->lock,
+					      clock_mono_ms() + EMBED_LOOK_MS);
 	}
 	return true;
 }

@@ -2,7 +2,6 @@
 
 #include <pthread.h>
 #include <stdio.h>
-#include <time.h>
 
 #include "common/base/clock.h"
 #include "common/base/mem.h"
@@ -61,13 +60,9 @@ chroma_gate_new(const struct config *config, struct chroma_gate **out, struct er
 {
 	struct chroma_gate *gate = mem_alloc(sizeof(*gate));
 	int64_t timeout_ms = config->chroma_timeout_ms;
-	pthread_condattr_t attr;
 
 	(void)pthread_mutex_init(&gate->lock, NULL);
-	(void)pthread_condattr_init(&attr);
-	(void)pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	(void)pthread_cond_init(&gate->left, &attr);
-	(void)pthread_condattr_destroy(&attr);
+	clock_cond_init(&gate->left);
 	(void)snprintf(gate->name, sizeof(gate->name), "chroma:%s:%lld", config->chroma_host,
 		       (long long)config->chroma_port);
 	gate->limits.concurrency = config->chroma_writers > 0 ? config->chroma_writers : 1;
@@ -126,13 +121,7 @@ take_place(struct chroma_gate *gate, const struct store_limits *limits, struct c
 
 	(void)pthread_mutex_lock(&gate->lock);
 	while (!gate->idle && ok) {
-		struct timespec until;
-
-		(void)clock_gettime(CLOCK_MONOTONIC, &until);
-		until.tv_nsec += LOOK_MS * 1000000L;
-		until.tv_sec += until.tv_nsec / 1000000000L;
-		until.tv_nsec %= 1000000000L;
-		(void)pthread_cond_timedwait(&gate->left, &gate->lock, &until);
+		(void)clock_cond_wait(&gate->left, &gate->lock, clock_mono_ms() + LOOK_MS);
 		ok = chroma_wait(limits, 0, err) &&
 		     (clock_mono_ms() < until_ms || gate->idle || busy(gate, err));
 	}

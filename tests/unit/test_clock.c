@@ -205,6 +205,47 @@ iso_forms_that_are_refused(void **state)
 	}
 }
 
+struct bell {
+	pthread_mutex_t *lock;
+	pthread_cond_t cond;
+	bool rung;
+};
+
+static void *
+ring(void *user)
+{
+	struct bell *bell = user;
+
+	pthread_mutex_lock(bell->lock);
+	bell->rung = true;
+	pthread_cond_signal(&bell->cond);
+	pthread_mutex_unlock(bell->lock);
+	return NULL;
+}
+
+/* A time that is over ends the wait; a signal ends it before. */
+static void
+test_cond(void **state)
+{
+	pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+	struct bell bell = { .lock = &lock };
+	pthread_t ringer;
+	int64_t from_ms = clock_mono_ms();
+
+	(void)state;
+	clock_cond_init(&bell.cond);
+	assert_int_equal(pthread_mutex_lock(&lock), 0);
+	while (clock_cond_wait(&bell.cond, &lock, from_ms + 30))
+		;
+	assert_true(clock_mono_ms() >= from_ms + 30);
+	assert_int_equal(pthread_create(&ringer, NULL, ring, &bell), 0);
+	while (!bell.rung)
+		assert_true(clock_cond_wait(&bell.cond, &lock, clock_mono_ms() + 600000));
+	assert_int_equal(pthread_mutex_unlock(&lock), 0);
+	assert_int_equal(pthread_join(ringer, NULL), 0);
+	pthread_cond_destroy(&bell.cond);
+}
+
 int
 main(void)
 {
@@ -217,6 +258,7 @@ main(void)
 		cmocka_unit_test(iso_agrees_with_libc),
 		cmocka_unit_test(iso_forms_that_are_read),
 		cmocka_unit_test(iso_forms_that_are_refused),
+		cmocka_unit_test(test_cond),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
