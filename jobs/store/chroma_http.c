@@ -322,8 +322,13 @@ chroma_run(struct chroma_store *store, const struct chroma_call *call, struct ht
 		int64_t hint_ms = -1, delay_ms = BACKOFF_MS << i;
 		bool decided = false, ok = false;
 
-		if (!exchange_in_turn(&attempt, err))
+		if (!exchange_in_turn(&attempt, err)) {
+			/* a 500 has opened the breaker: that was the answer to this call */
+			if (i > 0 && attempt.failure.code == ERR_NONE && reply->status == 500 &&
+			    err->code == ERR_STORE_UNAVAILABLE)
+				return chroma_fail(reply, "use the store", err);
 			return false;
+		}
 		decided = is_decided(&attempt, &ok, err);
 		if (decided && ok)
 			*out_class = attempt.class;

@@ -852,6 +852,30 @@ a_broken_connection_is_an_outage(void **state)
 	assert_int_equal(outages(fixture), 4); /* one for each try */
 }
 
+/* One document that breaks the server comes to an end, also where nobody else's writes would close the breaker. */
+static void
+a_lasting_500_is_charged_with_an_open_breaker(void **state)
+{
+	struct fixture *fixture = *state;
+
+	store_close(fixture->store);
+	fixture->config.provider_breaker_failures = 5;
+	fixture->config.provider_breaker_ms = 150;
+	open_store(fixture);
+	RULE(fixture, .path = "/upsert", .status = 500, .body = "{\"error\":\"InternalError\"}");
+	while (fixture->rules[0].matched < 7) {
+		int before = fixture->rules[0].matched;
+		struct err err = ERR_INIT;
+
+		assert_false(put_sized(fixture, 1, 20, NULL, &err));
+		/* it was asked and answered, or the breaker let nobody ask */
+		assert_int_equal(err.code, fixture->rules[0].matched > before
+						   ? ERR_STORE_FAILED
+						   : ERR_STORE_UNAVAILABLE);
+		clock_sleep_ms(5); /* between tries, until the breaker lets one go */
+	}
+}
+
 /* What an interrupted removal leaves begins with record 0, by which the next put knows of it, in whatever order the server lists. */
 static void
 the_first_record_goes_last(void **state)
@@ -1153,6 +1177,7 @@ main(void)
 		TEST(a_write_that_lasts_keeps_its_place),
 		TEST(a_short_deadline_is_no_outage),
 		TEST(a_broken_connection_is_an_outage),
+		TEST(a_lasting_500_is_charged_with_an_open_breaker),
 		TEST(the_first_record_goes_last),
 		TEST(a_collection_made_meanwhile_is_taken),
 		TEST(one_large_chunk_that_breaks_is_not_final),
