@@ -16,6 +16,7 @@
 #include "common/base/auto.h"
 #include "common/base/clock.h"
 #include "common/base/mem.h"
+#include "common/catalog.h"
 #include "common/json.h"
 #include "jobs/spec/filter.h"
 #include "jobs/store/store.h"
@@ -417,6 +418,80 @@ foreign_records_are_left_alone(void **state)
 	assert_non_null(strstr(got.data, "theirs"));
 }
 
+/* Ids of documents that look like ids of records, and the longest one that there may be. */
+static void
+odd_ids_are_just_ids(void **state)
+{
+	char longest[CATALOG_DOC_ID_MAX_BYTES + 1] = "";
+	const char *ids[] = { "a",	"a@1.1",    "a@1.1#0",
+			      "a#0",	"#",	    "@",
+			      "@1.1#2", "\"\\'{}$", "\xe6\x97\xa5\xe6\x9c\xac#\xf0\x9f\x90\xa6@",
+			      "$and",	longest };
+	struct fixture *fixture = *state;
+
+	for (size_t len = 0; len + 4 <= CATALOG_DOC_ID_MAX_BYTES; len += 4)
+		memcpy(longest + len, "\xf0\x9f\x90\xa6", 4);
+	for (size_t i = 0; i < ARRAY_SIZE(ids); i++)
+		PUT(fixture, .id = ids[i], .chunks = 3, .seed = 100 * i + 1);
+	for (size_t i = 0; i < ARRAY_SIZE(ids); i++) {
+		float vector[DIM];
+		struct store_hits hits;
+
+		draw_vector(100 * i + 1 + 2, vector);
+		hits = search_near(fixture, vector, NULL, 1);
+		assert_true(str_eq_c(hits.dense[0].document_id, ids[i]));
+		assert_true(str_eq_c(hits.dense[0].gen, "1.1"));
+		assert_int_equal(hits.dense[0].ordinal, 2);
+		assert_int_equal(count_of(fixture, ids[i], "1.1"), 3);
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(ids); i++) {
+		MUST(fixture->store->ops->remove_generation(fixture->store, STR("c1"),
+							    str_of(ids[i]), STR("1.1"), e));
+		for (size_t k = 0; k < ARRAY_SIZE(ids); k++)
+			assert_int_equal(count_of(fixture, ids[k], "1.1"), k > i ? 3 : 0);
+	}
+}
+
+/* Keys that are the engine's own or Chroma's, and values that Chroma has no type for. */
+static void
+odd_metadata_come_back(void **state)
+{
+	static const char metadata[] =
+		"{\"document_id\":\"x\",\"generation\":\"9.9\",\"metadata\":{\"a\":[1]},\"o\":5,"
+		"\"m.o\":\"y\",\"ordinal\":77,"
+		"\"start\":\"s\",\"\":\"empty\",\"$and\":[1,\"z\",null,[2],{}],\"chroma:document\":"
+		"\"d\",\"#document\":true,"
+		"\"rag.collection\":null,\"list\":[],\"big\":1.5e300,\"small\":-0."
+		"0,\"text\":\"\\u0001\"}";
+	static const char *const match[] = { "{\"o\":5}",
+					     "{\"m.o\":\"y\"}",
+					     "{\"ordinal\":77}",
+					     "{\"start\":\"s\"}",
+					     "{\"small\":0}",
+					     "{\"#document\":true}",
+					     "{\"generation\":\"9.9\"}",
+					     "{\"chroma:document\":\"d\"}",
+					     "{\"rag.collection\":null}",
+					     "{\"big\":{\"$gt\":1e22}}",
+					     "{\"text\":\"\\u0001\"}" };
+	struct fixture *fixture = *state;
+
+	PUT(fixture, .id = "d", .metadata = metadata, .chunks = 2);
+	PUT(fixture, .id = "empty", .metadata = "{}", .chunks = 1, .turn = 2);
+	for (size_t i = 0; i < ARRAY_SIZE(match); i++) {
+		struct store_hits hits = search(fixture, match[i], 10);
+
+		if (hits.dense_count != 2)
+			fail_msg("%s: %zu", match[i], hits.dense_count);
+		assert_true(str_eq_c(hits.dense[0].document_id, "d"));
+		assert_true(str_eq_c(hits.dense[0].metadata, metadata));
+		assert_int_equal(hits.dense[0].start, 0);
+	}
+	assert_int_equal(search(fixture, "{\"document_id\":\"x\"}", 10).dense_count, 0);
+	assert_int_equal(count_of(fixture, "d", "1.1"), 2);
+	assert_int_equal(count_of(fixture, "empty", "1.1"), 1);
+}
+
 static void
 another_embedder_is_refused(void **state)
 {
@@ -456,6 +531,8 @@ main(void)
 		TEST(what_is_decided_afterwards_fills_the_limit),
 		TEST(stale_metadata_goes),
 		TEST(foreign_records_are_left_alone),
+		TEST(odd_ids_are_just_ids),
+		TEST(odd_metadata_come_back),
 		TEST(another_embedder_is_refused),
 	};
 	struct err err = ERR_INIT;
