@@ -26,8 +26,9 @@ cohere_build_embed(const struct cohere_embed *embed, struct buf *out)
 	jw_end(&w);
 	if (embed->dim > 0)
 		jw_kint(&w, "output_dimension", (int64_t)embed->dim);
+	/* the usual END cuts without a word; refused, a text is embedded in parts, and the job says so */
 	if (!embed->no_truncate)
-		jw_kcstr(&w, "truncate", "END");
+		jw_kcstr(&w, "truncate", "NONE");
 	jw_end(&w);
 }
 

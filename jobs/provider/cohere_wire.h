@@ -25,7 +25,7 @@ struct cohere_embed {
 	bool no_truncate; /* truncate is not sent */
 };
 
-/* Longer texts than the model takes are cut at their end by the server. */
+/* A text that is longer than the model takes is to be refused, not cut without a word (truncate NONE; the server's own habit is END). */
 void cohere_build_embed(const struct cohere_embed *embed, struct buf *out);
 
 /* count vectors of dim numbers, in the order of the texts, at unit length; floats or base64 of them. */

@@ -336,6 +336,10 @@ static const char *const words_of_text[] = {
 	"maximum input length",
 	"too many tokens",
 	"input is too long",
+	"input too long",
+	"text is too long",
+	"text too long",
+	"input token length",
 	NULL
 };
 
@@ -457,10 +461,10 @@ is_no_money(const struct told *told)
 static enum fault_class
 class_of_limit(const struct told *told)
 {
-	/* Gemini says "retry in" of a day's quota too: hours */
-	if (is_no_money(told) || told->retry_ms > LONG_WAIT_MS)
-		return FAULT_QUOTA;
-	return FAULT_LIMITED;
+	/* Gemini says when to retry of a day's quota too: hours; in RetryInfo, or in the message alone */
+	int64_t wait_ms = told->retry_ms >= 0 ? told->retry_ms : said_retry_ms(told->message);
+
+	return is_no_money(told) || wait_ms > LONG_WAIT_MS ? FAULT_QUOTA : FAULT_LIMITED;
 }
 
 /* 400, 413, 422: the request is at fault, but perhaps one that asks for less is not. */

@@ -177,6 +177,7 @@ take_choice(const struct js *choice, struct model_answer *answer, struct err *er
 		return err_set(err, ERR_PROVIDER_REPLY, "the reply is no answer");
 	take_text(js_get(choice, "delta"), answer);
 	take_text(js_get(choice, "message"), answer);
+	answer->complete |= js_is(js_get(choice, "message"), JS_OBJECT); /* one piece, and all */
 	if (!buf_ok(&answer->text))
 		return err_set(err, ERR_PROVIDER_REPLY, "the answer is longer than %zu bytes",
 			       MODEL_ANSWER_MAX_BYTES);
@@ -211,10 +212,7 @@ openai_parse_chat(const struct reply *reply, struct model_answer *answer, struct
 	if (!js_is(choices, JS_ARRAY) || !js_is(js_at(choices, 0), JS_OBJECT) ||
 	    !js_is(js_get(js_at(choices, 0), "message"), JS_OBJECT))
 		return err_set(err, ERR_PROVIDER_REPLY, "the reply holds no answer");
-	if (!take_root(reply->root, answer, err))
-		return false;
-	answer->complete = true; /* the whole body is there */
-	return true;
+	return take_root(reply->root, answer, err);
 }
 
 bool

@@ -231,6 +231,18 @@ judge_break(struct remote *remote, struct err *err)
 	}
 }
 
+/* TEI counts in a header what its bare arrays have no room for. */
+static void
+take_counted(const struct http_reply *reply, struct remote_used *used)
+{
+	struct str value = { 0 };
+	int64_t tokens = 0;
+
+	if (used->tokens_in < 0 && http_reply_header(reply, "x-compute-tokens", &value) &&
+	    str_to_i64(value, 0, INT32_MAX, &tokens))
+		used->tokens_in = tokens;
+}
+
 /* Sends, receives, and says what came of it. */
 static bool
 exchange(struct remote *remote, struct remote_used *used, struct err *err)
@@ -280,8 +292,10 @@ exchange(struct remote *remote, struct remote_used *used, struct err *err)
 		fault_of_reply(&remote->reply, body, remote->at.key, &remote->fault);
 		return fault_to_err(&remote->fault, remote->at.provider, err);
 	}
-	if (request->read(request->user, body, used, err))
+	if (request->read(request->user, body, used, err)) {
+		take_counted(&remote->reply, used);
 		return true;
+	}
 	return err->code == ERR_PROVIDER_REPLY ? err_wrap(err, "provider '%s'", remote->at.provider)
 					       : false;
 }

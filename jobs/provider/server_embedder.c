@@ -4,6 +4,7 @@
 
 #include "common/base/mem.h"
 #include "common/tokens.h"
+#include "common/words.h"
 #include "jobs/spec/spec.h"
 
 #define DENSE_WEIGHT 0.7 /* of a trained model; the local one has less */
@@ -14,9 +15,32 @@
 
 struct expected {
 	const struct server_embedder *self;
-	size_t count;
+	const struct embed_texts *texts;
 	float *vectors;
 };
+
+/*
+ * No trained model has nothing to say of a word: a vector of zeros is a server in trouble (a number that overflowed and was set to 0,
+ * a model that is not loaded). Kept, or cached, its text would never be found again. Of text without a word it may stand.
+ */
+static bool
+refuse_zeros(const struct expected *expected, struct err *err)
+{
+	size_t dim = expected->self->embedder.dim;
+
+	for (size_t i = 0; i < expected->texts->count; i++) {
+		const float *vector = expected->vectors + i * dim;
+		size_t at = 0, k = 0;
+		struct str word;
+
+		while (k < dim && vector[k] == 0)
+			k++;
+		if (k == dim && words_next(expected->texts->texts[i], &at, &word))
+			return err_set(err, ERR_PROVIDER_REPLY,
+				       "the reply holds a vector of zeros for a text of words");
+	}
+	return true;
+}
 
 static bool
 read_vectors(void *user, struct str body, struct remote_used *used, struct err *err)
@@ -25,8 +49,10 @@ read_vectors(void *user, struct str body, struct remote_used *used, struct err *
 	AUTO(reply) struct reply reply = { 0 };
 
 	return reply_read(body, &reply, err) &&
-	       expected->self->dialect->parse(&reply, expected->count, expected->self->embedder.dim,
-					      expected->vectors, used, err);
+	       expected->self->dialect->parse(&reply, expected->texts->count,
+					      expected->self->embedder.dim, expected->vectors, used,
+					      err) &&
+	       refuse_zeros(expected, err);
 }
 
 static int64_t
@@ -45,7 +71,7 @@ ask(struct server_embedder *self, const struct provider_call *call, const struct
     float *vectors, struct err *err)
 {
 	AUTO(buf) struct buf body = BUF_INIT(MAX_BODY_BYTES), path = BUF_INIT(MAX_PATH_BYTES);
-	struct expected expected = { self, texts->count, vectors };
+	struct expected expected = { self, texts, vectors };
 
 	self->dialect->build(self, texts, &path, &body);
 	if (!buf_check(&path, "the URL", err))

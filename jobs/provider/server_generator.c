@@ -257,29 +257,6 @@ server_generator_close(struct generator *generator)
 	mem_free(self);
 }
 
-static bool
-take_settings(struct server_generator *self, const struct config *config, struct err *err)
-{
-	static const char *const levels[] = { "", "minimal", "low", "medium", "high" };
-	double value = 0;
-
-	self->temperature = str_of(config->generator_temperature);
-	self->thinking = str_of(config->generator_thinking);
-	if (self->temperature.len > 0 &&
-	    (!str_to_f64(self->temperature, &value) || value < 0 || value > 2))
-		return err_set(err, ERR_CONFIG,
-			       "cannot use generator.temperature (GENERATION_TEMPERATURE) '%s': it "
-			       "is a number from 0 to 2",
-			       config->generator_temperature);
-	for (size_t i = 0; i < ARRAY_SIZE(levels); i++)
-		if (str_eq_c(self->thinking, levels[i]))
-			return true;
-	return err_set(err, ERR_CONFIG,
-		       "cannot use generator.thinking (GENERATION_THINKING) '%s': it is minimal, "
-		       "low, medium or high",
-		       config->generator_thinking);
-}
-
 bool
 server_generator_open(const struct config *config, const struct generator_ops *ops,
 		      const struct generate_dialect *dialect, struct generator **out,
@@ -289,7 +266,7 @@ server_generator_open(const struct config *config, const struct generator_ops *o
 
 	self->generator.ops = ops;
 	self->dialect = dialect;
-	if (!choose_generator(config, &self->choice, err) || !take_settings(self, config, err) ||
+	if (!choose_generator(config, &self->choice, err) ||
 	    !remote_new(&(struct remote_opts){ .at = &self->choice.at,
 					       .config = config,
 					       .kind = REMOTE_GENERATE,
@@ -298,6 +275,8 @@ server_generator_open(const struct config *config, const struct generator_ops *o
 		server_generator_close(&self->generator);
 		return false;
 	}
+	self->temperature = str_of(self->choice.temperature);
+	self->thinking = str_of(self->choice.thinking);
 	(void)str_copy(self->generator.model, sizeof(self->generator.model),
 		       str_of(self->choice.at.model));
 	*out = &self->generator;

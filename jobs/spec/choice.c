@@ -4,6 +4,7 @@
 
 #include "common/base/auto.h"
 #include "common/base/str.h"
+#include "common/json.h"
 #include "jobs/spec/spec.h"
 
 #define GEMINI_MAX_BATCH 100		       /* the server's limit */
@@ -226,6 +227,39 @@ choose_embedder(const struct config *config, struct embedder_choice *out, struct
 
 /* ---- generator ---- */
 
+/* Sent as it is written, so it must be a number of JSON. */
+static bool
+check_temperature(const char *text, struct err *err)
+{
+	AUTO_PTR(js_free) struct js *number = NULL;
+	struct err ignored = ERR_INIT;
+
+	if (!is_set(text))
+		return true;
+	if (js_parse(str_of(text), &number, &ignored) &&
+	    (js_is(number, JS_INT) || js_is(number, JS_REAL)) && js_number(number) >= 0 &&
+	    js_number(number) <= 2)
+		return true;
+	return err_set(err, ERR_CONFIG,
+		       "cannot use generator.temperature (GENERATION_TEMPERATURE) '%s': it is a "
+		       "number from 0 to 2",
+		       text);
+}
+
+static bool
+check_thinking(const char *text, struct err *err)
+{
+	static const char *const levels[] = { "", "minimal", "low", "medium", "high" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(levels); i++)
+		if (strcmp(or_empty(text), levels[i]) == 0)
+			return true;
+	return err_set(err, ERR_CONFIG,
+		       "cannot use generator.thinking (GENERATION_THINKING) '%s': it is minimal, "
+		       "low, medium or high",
+		       text);
+}
+
 bool
 choose_generator(const struct config *config, struct generator_choice *out, struct err *err)
 {
@@ -239,7 +273,11 @@ choose_generator(const struct config *config, struct generator_choice *out, stru
 		.at = { .requests_per_minute = config->generator_rpm,
 			.tokens_per_minute = config->generator_tpm,
 			.concurrency = config->generator_concurrency },
+		.temperature = or_empty(config->generator_temperature),
+		.thinking = or_empty(config->generator_thinking),
 	};
+	if (!check_temperature(out->temperature, err) || !check_thinking(out->thinking, err))
+		return false;
 	if (out->kind == GENERATOR_AUTO)
 		out->kind = is_set(config->google_api_key.value) ? GENERATOR_GEMINI
 								 : GENERATOR_EXTRACTIVE;

@@ -38,6 +38,8 @@ struct embedder_choice {
 struct generator_choice {
 	enum config_generator kind;
 	struct endpoint at;
+	const char *temperature; /* a JSON number from 0 to 2; "" = not sent, as below */
+	const char *thinking;	 /* minimal, low, medium, high */
 };
 
 struct reranker_choice {
@@ -45,7 +47,8 @@ struct reranker_choice {
 	struct endpoint at;
 };
 
-/* ERR_CONFIG, naming the setting: a key or URL that is missing, a URL that is none, a dimension nobody knows or the model does not have. */
+/* ERR_CONFIG, naming the setting: a key or URL that is missing, a URL that is none, a dimension nobody knows or the model does not
+ * have, a temperature or a thinking level that is none. */
 bool choose_embedder(const struct config *config, struct embedder_choice *out, struct err *err);
 bool choose_generator(const struct config *config, struct generator_choice *out, struct err *err);
 bool choose_reranker(const struct config *config, struct reranker_choice *out, struct err *err);

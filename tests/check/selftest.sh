@@ -102,6 +102,26 @@ function_size)
 	bad common/x.c "static void\nf(int x)\n{\n$(body 79)}\n"
 	bad tests/unit/x.c "static void\nf(int x)\n{\n$(body 79)}\n"
 	;;
+traps)
+	trap_tree() { # trap_tree <expected exit code> <cell of tests>
+		fresh
+		mkdir -p "$tree/docs"
+		printf 'cmocka_unit_test(one),\n\tTEST(two),\n' >"$tree/tests/unit/test_x.c"
+		printf 'FAULTS = {"a fault": 1}\n' >"$tree/tests/unit/faults.py"
+		printf "# T\n\n## Before\n\n| a | b |\n|---|---|\n| x | \`gone\`: \`gone\` |\n\n## Traps of other people's servers\n\n| trap | test |\n|---|---|\n| it bites | %s |\n\n## After\n\n| x | none |\n" "$2" >"$tree/docs/testing.md"
+		verdict "$1" "$2"
+	}
+	trap_tree 0 '`test_x`: `one`'
+	trap_tree 0 '`test_x`: `two`, `one`; `faults.py`: `a fault`'
+	trap_tree 1 '`test_x`: `on`'
+	trap_tree 1 '`test_x`: `one`, `three`'
+	trap_tree 1 '`test_y`: `one`'
+	trap_tree 1 '`test_x`: `one`; `faults.py`: `another`'
+	trap_tree 1 '`test_x`'
+	trap_tree 1 'reviewed'
+	fresh
+	verdict 1 'no table'
+	;;
 words)
 	good common/x.c 'char path[] = "/tmp/a.XXXXXX"; /* todo lists */\n'
 	bad common/x.c '/* TODO: later */\n'

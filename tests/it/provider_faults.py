@@ -78,7 +78,7 @@ EMBED = {
     "text in a vector": ("string_number", {}, GARBAGE),
     "wrong dimension": ("wrong_dim", {}, GARBAGE),
     "one vector of another dimension": ("mixed_dim", {}, GARBAGE),
-    "a vector of zeros": ("zero_vector", {}, HARMLESS),
+    "a vector of zeros": ("zero_vector", {}, GARBAGE),
     "batch too large (413)": ("batch_too_large", {"status": 413}, OWN),
     "batch too large (400)": ("batch_too_large", {"status": 400}, OWN),
     "text too long for the model": ("input_too_long", {}, OWN),

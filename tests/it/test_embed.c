@@ -222,6 +222,30 @@ test_calls_are_bounded_by_tokens(void **state)
 	mem_free(text);
 }
 
+/* A TEI server refuses bodies of 2 MB, however few tokens they are. */
+static void
+test_calls_are_bounded_by_bytes(void **state)
+{
+	enum { TEXTS = 5, BYTES = 400000 };
+	char *text = mem_alloc(BYTES + 1);
+	struct str texts[TEXTS];
+	const struct embed_request request = request_of(texts, TEXTS);
+
+	(void)state;
+	for (int i = 0; i < BYTES; i++)
+		text[i] = (char)(i % 8 == 7 ? ' ' : 'a' + i % 23);
+	for (size_t i = 0; i < TEXTS; i++)
+		texts[i] = str_make(text + i, BYTES - TEXTS);
+	opts.call_tokens = 100000000;
+	other_pool();
+	struct embed_request again = request;
+	again.pool = pool;
+	embed(&again);
+	assert_int_equal(atomic_load(&told.largest), 2);
+	assert_int_equal(atomic_load(&told.calls), 3);
+	mem_free(text);
+}
+
 /* What is known to be longer than the model takes is cut before it is sent; the result says how many. */
 static void
 test_known_length_is_not_tried(void **state)
@@ -791,6 +815,7 @@ main(void)
 		EMBED_TEST(test_equal_texts_go_once),
 		EMBED_TEST(test_blank_texts_stay_here),
 		EMBED_TEST(test_calls_are_bounded_by_tokens),
+		EMBED_TEST(test_calls_are_bounded_by_bytes),
 		EMBED_TEST(test_known_length_is_not_tried),
 		EMBED_TEST(test_refused_length_is_learnt),
 		EMBED_TEST(test_a_limit_that_is_learnt_meanwhile),

@@ -231,6 +231,40 @@ test_request_reply_and_counts(void **state)
 	end(&fixture);
 }
 
+/* Says nothing of tokens, as a bare array. */
+static bool
+read_uncounted(void *user, struct str body, struct remote_used *used, struct err *err)
+{
+	(void)user, (void)body, (void)used, (void)err;
+	return true;
+}
+
+/* TEI's header counts where the body does not; a body that does comes first. */
+static void
+test_tokens_are_counted_by_a_header_of_tei(void **state)
+{
+#define COUNTED(tokens)                                                                            \
+	"HTTP/1.1 200 OK\r\nX-Compute-Tokens: " tokens "\r\nContent-Length: 2\r\n\r\n[]"
+	struct script script = { .answers = { COUNTED("17"), COUNTED("many"), COUNTED("-3"),
+					      COUNTED("17") },
+				 .count = 4 };
+	struct fixture fixture;
+
+	(void)state;
+	begin(&fixture, play, &script);
+	fixture.request.read = read_uncounted;
+	assert_true(run(&fixture));
+	assert_int_equal(fixture.usage.prompt_tokens, 17);
+	assert_true(run(&fixture)); /* then as estimated */
+	assert_int_equal(fixture.usage.prompt_tokens, 17 + 7);
+	assert_true(run(&fixture));
+	assert_int_equal(fixture.usage.prompt_tokens, 17 + 7 + 7);
+	fixture.request.read = read_body;
+	assert_true(run(&fixture));
+	assert_int_equal(fixture.usage.prompt_tokens, 17 + 7 + 7 + 11);
+	end(&fixture);
+}
+
 static void
 test_key_of_google_and_no_key(void **state)
 {
@@ -845,6 +879,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_request_reply_and_counts),
+		cmocka_unit_test(test_tokens_are_counted_by_a_header_of_tei),
 		cmocka_unit_test(test_key_of_google_and_no_key),
 		cmocka_unit_test(test_troubles_that_pass_are_repeated),
 		cmocka_unit_test(test_attempts_come_to_an_end),

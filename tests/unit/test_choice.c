@@ -227,6 +227,33 @@ refusals(void **state)
 	}
 }
 
+/* Not only where it is used: the API says so at its start, too. */
+static void
+temperature_and_thinking_are_checked_at_the_start(void **state)
+{
+	static const char *const temperatures[] = { "warm", "-0.1", "2.1",   "nan",  "0x1",
+						    ".5",   "01",   "[0.5]", "1e400" };
+	static const char *const good[] = { "", "0", "0.2", "2", "1e-1" };
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(temperatures) + ARRAY_SIZE(good) + 1; i++) {
+		struct config config = defaults();
+		struct err err = ERR_INIT;
+		size_t bad = ARRAY_SIZE(temperatures);
+
+		config.generator_temperature = i < bad			    ? temperatures[i]
+					       : i < bad + ARRAY_SIZE(good) ? good[i - bad]
+									    : "";
+		config.generator_thinking = i == bad + ARRAY_SIZE(good) ? "a lot" : "low";
+		if (spec_check_config(&config, &err) != (i >= bad && i < bad + ARRAY_SIZE(good)))
+			fail_msg("temperature '%s', thinking '%s': %s",
+				 config.generator_temperature, config.generator_thinking, err.msg);
+		if (i < bad)
+			assert_non_null(strstr(err.msg, "GENERATION_TEMPERATURE"));
+		config_release(&config);
+	}
+}
+
 int
 main(void)
 {
@@ -238,6 +265,7 @@ main(void)
 		cmocka_unit_test(batches),
 		cmocka_unit_test(fingerprints_differ),
 		cmocka_unit_test(refusals),
+		cmocka_unit_test(temperature_and_thinking_are_checked_at_the_start),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

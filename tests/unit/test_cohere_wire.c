@@ -24,7 +24,7 @@ check_embed(const struct cohere_embed *embed, const char *want)
 }
 
 static void
-input_type_says_question_or_document(void **state)
+input_type_is_said_and_a_cut_is_not_wanted(void **state)
 {
 	const struct str texts[] = { STR("a"), STR("b\xff") };
 	struct cohere_embed embed = { .model = "embed-v4.0",
@@ -36,7 +36,7 @@ input_type_says_question_or_document(void **state)
 	(void)state;
 	check_embed(&embed, "{\"model\":\"embed-v4.0\",\"input_type\":\"search_document\","
 			    "\"texts\":[\"a\",\"b\xef\xbf\xbd\"],\"embedding_types\":[\"float\"],"
-			    "\"output_dimension\":1024,\"truncate\":\"END\"}");
+			    "\"output_dimension\":1024,\"truncate\":\"NONE\"}");
 	embed.task = EMBED_QUERY;
 	embed.count = 1;
 	embed.prefix = STR("q: ");
@@ -128,7 +128,7 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(input_type_says_question_or_document),
+		cmocka_unit_test(input_type_is_said_and_a_cut_is_not_wanted),
 		cmocka_unit_test(output_dimension_is_for_v4_and_a_batch_has_96),
 		cmocka_unit_test(vectors_by_type_and_billed_tokens),
 		cmocka_unit_test(wrong_vectors_are_refused),

@@ -285,6 +285,43 @@ test_quotas_that_a_minute_does_not_mend(void **state)
 		FAULT_QUOTA, ERR_PROVIDER_QUOTA, 429 });
 }
 
+/* No RetryInfo: the message alone says hours. What RetryInfo says comes first. */
+static void
+test_a_long_wait_said_in_words_alone_is_a_quota(void **state)
+{
+	(void)state;
+	CHECK({ 429, "{\"error\":{\"message\":\"Quota exceeded. Please retry in 3h12m5.2s.\"}}",
+		FAULT_QUOTA, ERR_PROVIDER_QUOTA, 429 },
+	      { 429, "{\"error\":{\"message\":\"Please retry in 121s.\"}}", FAULT_QUOTA,
+		ERR_PROVIDER_QUOTA, 429 },
+	      { 429, "{\"error\":{\"message\":\"Please retry in 119.5s.\"}}", FAULT_LIMITED,
+		ERR_PROVIDER_LIMITED, 429 },
+	      { 429,
+		"{\"error\":{\"message\":\"Please retry in 3h.\",\"details\":[{\"@type\":"
+		"\"type.googleapis.com/google.rpc.RetryInfo\",\"retryDelay\":\"26s\"}]}}",
+		FAULT_LIMITED, ERR_PROVIDER_LIMITED, 429 },
+	      /* other servers: minutes are waited */
+	      { 429, "{\"error\":{\"message\":\"Please try again in 6m0s.\"}}", FAULT_LIMITED,
+		ERR_PROVIDER_LIMITED, 429 });
+}
+
+/* Asked not to cut, Cohere refuses; a field that is named beside it is not what is wrong. */
+static void
+test_cohere_refuses_what_it_may_not_cut(void **state)
+{
+	(void)state;
+	CHECK({ 400,
+		"{\"message\":\"invalid request: too many tokens: total number of tokens in the "
+		"text cannot exceed 512\"}",
+		FAULT_TEXT, ERR_TOO_LARGE, TOO_LARGE_TEXT },
+	      { 400,
+		"{\"message\":\"text is too long: shorten it, or set truncate to START or END\"}",
+		FAULT_TEXT, ERR_TOO_LARGE, TOO_LARGE_TEXT },
+	      { 422,
+		"{\"message\":\"texts[3] exceeds the maximum input token length of the model\"}",
+		FAULT_TEXT, ERR_TOO_LARGE, TOO_LARGE_TEXT });
+}
+
 #define GEMINI_MINUTE                                                                              \
 	"{\"error\":{\"code\":429,\"status\":\"RESOURCE_EXHAUSTED\",\"message\":\"Please retry "   \
 	"in "                                                                                      \
@@ -498,6 +535,8 @@ main(void)
 		cmocka_unit_test(test_fields_that_are_refused),
 		cmocka_unit_test(test_final_refusals),
 		cmocka_unit_test(test_quotas_that_a_minute_does_not_mend),
+		cmocka_unit_test(test_a_long_wait_said_in_words_alone_is_a_quota),
+		cmocka_unit_test(test_cohere_refuses_what_it_may_not_cut),
 		cmocka_unit_test(test_when_to_come_again),
 		cmocka_unit_test(test_go_durations),
 		cmocka_unit_test(test_every_form_of_error_body),

@@ -149,6 +149,24 @@ test_vectors_that_do_not_fit_the_texts(void **state)
 	}
 }
 
+/* Servers that say 0 of each vector do not say whose it is: one text a call (EMBEDDING_BATCH=1) goes well, more are refused. */
+static void
+test_the_same_index_for_all_is_refused(void **state)
+{
+	static const float want[] = { 0.6F, 0.8F };
+	struct remote_used used = { -1, -1, -1 };
+	struct err err = ERR_INIT;
+	float out[6];
+
+	(void)state;
+	check_vectors("{\"data\":[{\"index\":0,\"embedding\":[3,4]}]}", 1, want, -1);
+	assert_false(parse_embed("{\"data\":[{\"index\":0,\"embedding\":[1,0]},{\"index\":0,"
+				 "\"embedding\":[0,1]},{\"index\":0,\"embedding\":[1,1]}]}",
+				 3, out, &used, &err));
+	assert_int_equal(err.code, ERR_PROVIDER_REPLY);
+	assert_non_null(strstr(err.msg, "which vector belongs to which text"));
+}
+
 /* ---- chat: the request ---- */
 
 static const struct prompt_turn turns[] = { { PROMPT_USER, { "q1", 2 } },
@@ -415,6 +433,29 @@ test_null_errors_and_odd_choices_are_passed_over(void **state)
 	model_answer_release(&answer);
 }
 
+/* A server that ignores `stream`: the whole answer is one event, complete also where it says no reason. */
+static void
+test_a_whole_answer_in_the_place_of_a_stream(void **state)
+{
+	static const char *const whole[] = {
+		"{\"choices\":[{\"index\":0,\"message\":{\"content\":\"Yes [1]\"},"
+		"\"finish_reason\":null}],\"usage\":{\"prompt_tokens\":4}}",
+		NULL
+	};
+	static const char *const odd[] = { "{\"choices\":[{\"message\":null}]}", NULL };
+	struct model_answer answer;
+
+	(void)state;
+	MUST(take_all(whole, &answer, e));
+	assert_string_equal(answer.text.data, "Yes [1]");
+	assert_true(answer.complete);
+	assert_int_equal(answer.tokens_in, 4);
+	model_answer_release(&answer);
+	MUST(take_all(odd, &answer, e));
+	assert_false(answer.complete);
+	model_answer_release(&answer);
+}
+
 int
 main(void)
 {
@@ -424,6 +465,7 @@ main(void)
 		cmocka_unit_test(test_each_vector_may_be_floats_or_base64),
 		cmocka_unit_test(test_usage_may_be_missing),
 		cmocka_unit_test(test_vectors_that_do_not_fit_the_texts),
+		cmocka_unit_test(test_the_same_index_for_all_is_refused),
 		cmocka_unit_test(test_chat_request),
 		cmocka_unit_test(test_whole_answer),
 		cmocka_unit_test(test_answers_that_are_none),
@@ -433,6 +475,7 @@ main(void)
 		cmocka_unit_test(test_an_emoji_that_was_cut_in_two),
 		cmocka_unit_test(test_an_error_inside_the_stream),
 		cmocka_unit_test(test_null_errors_and_odd_choices_are_passed_over),
+		cmocka_unit_test(test_a_whole_answer_in_the_place_of_a_stream),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
