@@ -22,8 +22,9 @@
 #define QUERY_MAX_HITS ((size_t)100000)
 #define QUERY_MORE_BYTES                                                                           \
 	((size_t)64                                                                                \
-	 << 20)	     /* of an answer to look through: read, it takes several times as much memory */
-#define LIST_LOOKS 3 /* of a collection that changes meanwhile */
+	 << 20) /* of an answer to look through: read, it takes several times as much memory */
+#define CLAUSE_MAX_HITS ((size_t)2000) /* compared one by one */
+#define LIST_LOOKS 3		       /* of a collection that changes meanwhile */
 
 /* ---- ids ---- */
 
@@ -377,15 +378,71 @@ ask(struct question *question, size_t limit, bool *out_found, struct err *err)
 	return !*out_found || class == CHROMA_OK || chroma_fail(&question->reply, "search", err);
 }
 
+/* Records that satisfy the clause. *out_found false: no such collection. */
+static bool
+ask_clause(struct question *question, bool whole, size_t limit, bool *out_found, struct err *err)
+{
+	const struct store_search *search = question->search;
+	enum chroma_class class = CHROMA_ODD;
+	struct chroma_record_call call = { .uid = search->uid,
+					   .want = CHROMA_FIND_SAME,
+					   .verb = "get",
+					   .limits = &search->limits };
+
+	buf_clear(&question->body);
+	chroma_build_get_where(&question->body, str_make(question->where.data, question->where.len),
+			       whole, limit);
+	call.body = str_make(question->body.data, question->body.len);
+	if (!buf_check(&question->body, "the search", err) ||
+	    !chroma_on_records(question->store, &call, &question->reply, &class, out_found, err))
+		return false;
+	return !*out_found || class == CHROMA_OK || chroma_fail(&question->reply, "search", err);
+}
+
+/*
+ * A graph index under a condition can miss what is far from the question: it goes from neighbour to neighbour, and equal vectors cut it into
+ * parts. So when fewer came than were asked for, it is counted how many there are, and if some are missing all are compared.
+ */
+static bool
+look_through(struct question *question, struct arena *arena, size_t total, struct store_hit **hits,
+	     size_t *count, struct err *err)
+{
+	const struct store_search *search = question->search;
+	struct store_hit *all = NULL;
+	struct str *ids = NULL;
+	size_t there = 0, passing = 0;
+	bool found = false;
+
+	if (!ask_clause(question, false, total + 1, &found, err) ||
+	    (found && !chroma_parse_ids(chroma_body(&question->reply), arena, &ids, &there, err)))
+		return false;
+	if (there <= total)
+		return true;
+	if (!ask_clause(question, true, CLAUSE_MAX_HITS, &found, err) ||
+	    (found && !chroma_parse_records(chroma_body(&question->reply), search->vector,
+					    search->dim, arena, &all, &passing, err))) {
+		if (err->code != ERR_TOO_LARGE)
+			return false;
+		*err = ERR_INIT; /* what came stays */
+		return true;
+	}
+	passing = keep_passing(search->filter, all, passing);
+	if (passing <= *count)
+		return true;
+	*hits = all;
+	*count = passing;
+	return true;
+}
+
 static bool
 search_dense(struct question *question, struct arena *arena, struct store_hits *out,
 	     struct err *err)
 {
 	const struct store_search *search = question->search;
-	size_t wanted = search->limit + 1, count = 0, total = 0;
+	size_t wanted = search->limit + 1, count = 0, total = 0, limit;
 	struct store_hit *hits = NULL;
 
-	for (size_t limit = wanted;; limit *= QUERY_GROWTH) {
+	for (limit = wanted;; limit *= QUERY_GROWTH) {
 		bool found = false, first = limit == wanted;
 
 		if (limit > QUERY_MAX_HITS)
@@ -409,7 +466,10 @@ search_dense(struct question *question, struct arena *arena, struct store_hits *
 		if (count >= wanted || total < limit || limit >= QUERY_MAX_HITS)
 			break;
 	}
-	if (count > 1)
+	if (question->where.len > 0 && count < wanted && total < limit &&
+	    !look_through(question, arena, total, &hits, &count, err))
+		return false;
+	if (hits && count > 1)
 		qsort(hits, count, sizeof(*hits), store_by_score);
 	*out = (struct store_hits){ .dense = hits,
 				    .dense_count = count < search->limit ? count : search->limit,

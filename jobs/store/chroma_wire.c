@@ -1,6 +1,7 @@
 #include "jobs/store/chroma_wire.h"
 
 #include <assert.h>
+#include <float.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -193,6 +194,24 @@ chroma_build_get_ids(struct buf *out, const struct str *ids, size_t count)
 	write_ids(&w, ids, count);
 	jw_karr(&w, "include");
 	jw_end(&w);
+	jw_end(&w);
+}
+
+void
+chroma_build_get_where(struct buf *out, struct str where, bool whole, size_t limit)
+{
+	struct jw w = jw_start(out);
+
+	jw_obj(&w);
+	jw_kraw(&w, "where", where);
+	jw_karr(&w, "include");
+	if (whole) {
+		jw_cstr(&w, "documents");
+		jw_cstr(&w, "metadatas");
+		jw_cstr(&w, "embeddings");
+	}
+	jw_end(&w);
+	jw_kint(&w, "limit", (int64_t)limit);
 	jw_end(&w);
 }
 
@@ -668,5 +687,67 @@ chroma_parse_query(struct str body, struct arena *arena, struct store_hit **out,
 	*out = hits;
 	*out_count = count;
 	*out_total = js_len(ids);
+	return true;
+}
+
+/* false: not a vector of this length, or of numbers out of all bounds */
+static bool
+product(const struct js *list, const float *vector, size_t dim, double *out)
+{
+	double sum = 0;
+
+	if (!js_is(list, JS_ARRAY) || js_len(list) != dim)
+		return false;
+	for (size_t i = 0; i < dim; i++) {
+		const struct js *number = js_at(list, i);
+
+		if (!js_is(number, JS_REAL) && !js_is(number, JS_INT))
+			return false;
+		sum += js_number(number) * (double)vector[i];
+	}
+	*out = sum;
+	return fabs(sum) < (double)FLT_MAX;
+}
+
+bool
+chroma_parse_records(struct str body, const float *vector, size_t dim, struct arena *arena,
+		     struct store_hit **out, size_t *out_count, struct err *err)
+{
+	static const char *const names[] = { "ids", "documents", "metadatas", "embeddings" };
+	AUTO_PTR(js_free) struct js *root = NULL;
+	const struct js *lists[ARRAY_SIZE(names)];
+	struct store_hit *hits = NULL;
+	struct chroma_id parts;
+	void *room = NULL;
+	size_t count = 0;
+
+	if (!parse(body, JS_OBJECT, "records", &root, err))
+		return false;
+	for (size_t k = 0; k < ARRAY_SIZE(names); k++) {
+		lists[k] = js_get(root, names[k]);
+		if (!js_is(lists[k], JS_ARRAY) || js_len(lists[k]) != js_len(lists[0]))
+			return odd(err, "records");
+	}
+	if (!arena_alloc_err(arena, (js_len(lists[0]) + 1) * sizeof(*hits), "search hits", &room,
+			     err))
+		return false;
+	hits = room;
+	for (size_t i = 0; i < js_len(lists[0]); i++) {
+		const struct js *id = js_at(lists[0], i);
+		double score = 0;
+
+		if (!js_is(id, JS_STRING))
+			return odd(err, "records");
+		if (!chroma_id_parse(js_str(id), &parts) ||
+		    !product(js_at(lists[3], i), vector, dim, &score))
+			continue;
+		hits[count] = (struct store_hit){ .score = (float)score };
+		if (!read_hit(js_str(id), js_at(lists[1], i), js_at(lists[2], i), arena,
+			      &hits[count], err))
+			return false;
+		count++;
+	}
+	*out = hits;
+	*out_count = count;
 	return true;
 }

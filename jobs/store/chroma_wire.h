@@ -75,6 +75,8 @@ void chroma_build_name(struct buf *out, const char *name);
 void chroma_build_get_document(struct buf *out, struct str document_id, size_t limit,
 			       size_t offset);
 void chroma_build_get_ids(struct buf *out, const struct str *ids, size_t count);
+/* The first records that satisfy a clause: ids alone, or `whole`, with all that a hit is made of. */
+void chroma_build_get_where(struct buf *out, struct str where, bool whole, size_t limit);
 /* Every record's id, one page. */
 void chroma_build_get_page(struct buf *out, size_t limit, size_t offset);
 /* By ids and nothing else: a `limit` beside a `where` deletes every match on servers up to 1.0.3. */
@@ -124,5 +126,9 @@ bool chroma_parse_ids(struct str body, struct arena *arena, struct str **out, si
  */
 bool chroma_parse_query(struct str body, struct arena *arena, struct store_hit **out,
 			size_t *out_count, size_t *out_total, struct err *err);
+
+/* Hits of a get that is whole, scored by the product of their vectors with `vector`; those that are not ours are left out. */
+bool chroma_parse_records(struct str body, const float *vector, size_t dim, struct arena *arena,
+			  struct store_hit **out, size_t *out_count, struct err *err);
 
 #endif

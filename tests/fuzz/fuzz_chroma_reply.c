@@ -38,6 +38,24 @@ try_hits(struct str body, struct arena *arena)
 	}
 }
 
+static void
+try_records(struct str body, struct arena *arena)
+{
+	static const float vector[2] = { 0.6F, 0.8F };
+	struct store_hit *hits = NULL;
+	struct err err = ERR_INIT;
+	size_t count = 0;
+
+	if (!chroma_parse_records(body, vector, 2, arena, &hits, &count, &err)) {
+		refused(&err);
+		return;
+	}
+	for (size_t i = 0; i < count; i++) {
+		must(isfinite(hits[i].score), "a score is a number");
+		must(hits[i].document_id.len > 0, "a hit has a document");
+	}
+}
+
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -59,6 +77,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	case 1:
 		if (!chroma_parse_ids(body, &arena, &ids, &count, &err))
 			refused(&err);
+		try_records(body, &arena);
 		break;
 	case 2:
 		if (!chroma_parse_preflight(body, &limits, &err))

@@ -925,6 +925,42 @@ one_large_chunk_that_breaks_is_not_final(void **state)
 	assert_true(err_info(err.code)->retryable);
 }
 
+/* A filtered search of a graph may miss what satisfies the clause: then that is looked through. */
+static void
+what_the_graph_misses_is_found(void **state)
+{
+	static const float vector[DIM] = { 0.6F, 0.8F, 0, 0 };
+	const struct filter_value value = { .type = FILTER_STRING, .string = STR("en") };
+	const struct filter filter = { .op = FILTER_EQ,
+				       .field = STR("lang"),
+				       .values = (void *)(uintptr_t)&value,
+				       .count = 1 };
+	const struct store_search search = {
+		.uid = STR("c1"), .vector = vector, .dim = DIM, .limit = 5, .filter = &filter
+	};
+	struct fixture *fixture = *state;
+	AUTO(arena) struct arena arena = { .max_bytes = (size_t)1 << 20 };
+	struct store_hits hits = { 0 };
+
+	fixture->exists = true;
+	MUST(fixture->store->ops->search(fixture->store, &search, &arena, &hits, e));
+	assert_int_equal(hits.dense_count, 0);
+	assert_int_equal(count_seen(fixture, "POST", "/get", NULL), 1); /* there are none */
+	RULE(fixture, .path = "/get", .to = 1, .status = 200,
+	     .body = "{\"ids\":[\"d1@1.1#0\",\"d2@1.1#0\",\"theirs\"]}");
+	RULE(fixture, .path = "/get", .status = 200,
+	     .body = "{\"ids\":[\"d1@1.1#0\",\"d2@1.1#0\",\"theirs\"],\"documents\":[\"one\","
+		     "\"two\",null],"
+		     "\"metadatas\":[{\"metadata\":\"{\\\"lang\\\":\\\"en\\\"}\"},{\"metadata\":"
+		     "\"{\\\"lang\\\":\\\"en\\\"}\"},null],"
+		     "\"embeddings\":[[1,0,0,0],[0,1.0,0,0],[0,1,0,0]]}");
+	MUST(fixture->store->ops->search(fixture->store, &search, &arena, &hits, e));
+	assert_int_equal(hits.dense_count, 2);
+	assert_false(hits.dense_more);
+	assert_true(str_eq_c(hits.dense[0].text, "two") && str_eq_c(hits.dense[1].text, "one"));
+	assert_true(hits.dense[0].score > 0.79F && hits.dense[0].score < 0.81F);
+}
+
 /* Looking for more of what a clause cannot say ends where memory does; what was found stays found. */
 static void
 too_many_to_look_through(void **state)
@@ -1181,6 +1217,7 @@ main(void)
 		TEST(the_first_record_goes_last),
 		TEST(a_collection_made_meanwhile_is_taken),
 		TEST(one_large_chunk_that_breaks_is_not_final),
+		TEST(what_the_graph_misses_is_found),
 		TEST(too_many_to_look_through),
 		TEST(passing_failures_are_tried_again),
 		TEST(lasting_failures_wait_in_the_queue),
