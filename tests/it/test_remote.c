@@ -16,6 +16,7 @@
 
 #include "common/base/auto.h"
 #include "common/base/clock.h"
+#include "common/base/mem.h"
 #include "common/metrics.h"
 #include "jobs/provider/remote.h"
 #include "tests/support/fake_http.h"
@@ -229,6 +230,27 @@ test_request_reply_and_counts(void **state)
 	assert_int_equal(fixture.usage.completion_tokens, 9);
 	assert_int_equal(fixture.usage.embedding_tokens, 0);
 	end(&fixture);
+}
+
+/* libcurl would ask before it sends a large body, and some proxies say nothing to that. */
+static void
+test_a_large_body_is_sent_without_asking(void **state)
+{
+	enum { BYTES = 2 * 1024 * 1024 };
+	struct script script = { .answers = { OK_REPLY }, .count = 1 };
+	char *body = mem_alloc(BYTES);
+	struct fixture fixture;
+	size_t at = 0;
+
+	(void)state;
+	memset(body, 'x', BYTES);
+	begin(&fixture, play, &script);
+	fixture.request.body = str_make(body, BYTES);
+	assert_true(run(&fixture));
+	assert_true(str_find(str_of(script.head), STR("Content-Length: 2097152\r\n"), &at));
+	assert_false(str_find(str_of(script.head), STR("Expect"), &at));
+	end(&fixture);
+	mem_free(body);
 }
 
 /* Says nothing of tokens, as a bare array. */
@@ -879,6 +901,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_request_reply_and_counts),
+		cmocka_unit_test(test_a_large_body_is_sent_without_asking),
 		cmocka_unit_test(test_tokens_are_counted_by_a_header_of_tei),
 		cmocka_unit_test(test_key_of_google_and_no_key),
 		cmocka_unit_test(test_troubles_that_pass_are_repeated),
