@@ -91,7 +91,8 @@ set_up(void **state)
 	fixture->config.data_dir = fixture->folder;
 	fixture->config.vector_cache_bytes = (int64_t)1 << 30;
 	if (chroma) {
-		chroma_server_configure(chroma, &fixture->config, redis_server_url(redis));
+		chroma_configure(&fixture->config, chroma_server_port(chroma),
+				 redis_server_url(redis));
 		new_place(fixture);
 	}
 	arena_init(&fixture->arena, ARENA_BYTES);

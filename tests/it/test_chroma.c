@@ -46,7 +46,7 @@ set_up(void **state)
 {
 	struct fixture *fixture = mem_alloc(sizeof(*fixture));
 
-	chroma_server_configure(server, &fixture->config, redis_server_url(redis));
+	chroma_configure(&fixture->config, chroma_server_port(server), redis_server_url(redis));
 	(void)snprintf(fixture->database, sizeof(fixture->database), "real-%d", databases++);
 	fixture->config.chroma_database = fixture->database;
 	arena_init(&fixture->arena, (size_t)1 << 28);

@@ -27,6 +27,7 @@
 #include "common/json.h"
 #include "common/keys.h"
 #include "jobs/store/store.h"
+#include "tests/support/chroma_server.h"
 #include "tests/support/fake_http.h"
 #include "tests/support/must.h"
 #include "tests/support/process.h"
@@ -268,22 +269,8 @@ set_up(void **state)
 	(void)pthread_mutex_init(&fixture->lock, NULL);
 	fixture->server = fake_http_start(serve, fixture);
 	set_collection(fixture, STR(OURS(UUID, "cosine", "null")));
-	fixture->config = (struct config){
-		.store = STORE_CHROMA,
-		.chroma_host = "127.0.0.1",
-		.chroma_port = fake_http_port(fixture->server),
-		.chroma_tenant = "default_tenant",
-		.chroma_database = "default_database",
-		.chroma_prefix = "rag-",
-		.chroma_token.value = "",
-		.chroma_writers = 2,
-		.chroma_batch = 200,
-		.chroma_timeout_ms = 30000,
-		.redis_url.value = redis_server_url(redis),
-		.redis_connect_timeout_ms = 2000,
-		.redis_timeout_ms = 10000,
-		.embedder = EMBEDDER_LOCAL,
-	};
+	chroma_configure(&fixture->config, fake_http_port(fixture->server),
+			 redis_server_url(redis));
 	open_store(fixture);
 	*state = fixture;
 	return 0;

@@ -125,12 +125,11 @@ chroma_server_stop(struct chroma_server *server)
 }
 
 void
-chroma_server_configure(const struct chroma_server *server, struct config *config,
-			const char *redis_url)
+chroma_configure(struct config *config, int port, const char *redis_url)
 {
 	config->store = STORE_CHROMA;
 	config->chroma_host = "127.0.0.1";
-	config->chroma_port = server->port;
+	config->chroma_port = port;
 	config->chroma_tenant = "default_tenant";
 	config->chroma_database = "default_database";
 	config->chroma_prefix = "rag-";

@@ -18,9 +18,8 @@ void chroma_server_kill(struct chroma_server *server);	  /* SIGKILL, waits for i
 void chroma_server_restart(struct chroma_server *server); /* same folder, same port; ready */
 void chroma_server_stop(struct chroma_server *server);	  /* removes the folder; NULL is fine */
 
-/* Settings of the store that lead to it: all that have to do with Chroma and with the local embedder. */
-void chroma_server_configure(const struct chroma_server *server, struct config *config,
-			     const char *redis_url);
+/* Settings of a store in a Chroma (or what stands for one) at this port: all that have to do with it and with the local embedder. */
+void chroma_configure(struct config *config, int port, const char *redis_url);
 
 /* A raw call, for looking at what the store has done; reply is initialised by the caller. The status. */
 int chroma_server_call(const struct chroma_server *server, const char *method, const char *path,
