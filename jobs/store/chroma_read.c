@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/log.h"
 #include "common/base/mem.h"
 #include "jobs/store/chroma_filter.h"
 #include "jobs/store/chroma_store.h"
@@ -399,6 +400,17 @@ ask_clause(struct question *question, bool whole, size_t limit, bool *out_found,
 	return !*out_found || class == CHROMA_OK || chroma_fail(&question->reply, "search", err);
 }
 
+/* A second look that fails takes nothing away from the first: what came stays. false: the job is to stop. */
+static bool
+let_it_be(struct err *err)
+{
+	if (err->code == ERR_CANCELLED || err->code == ERR_DEADLINE)
+		return false;
+	log_debug("could not look for what the index may have missed: %s", err->msg);
+	*err = ERR_INIT;
+	return true;
+}
+
 /*
  * A graph index under a condition can miss what is far from the question: it goes from neighbour to neighbour, and equal vectors cut it into
  * parts. So when fewer came than were asked for, it is counted how many there are, and if some are missing all are compared.
@@ -415,17 +427,13 @@ look_through(struct question *question, struct arena *arena, size_t total, struc
 
 	if (!ask_clause(question, false, total + 1, &found, err) ||
 	    (found && !chroma_parse_ids(chroma_body(&question->reply), arena, &ids, &there, err)))
-		return false;
+		return let_it_be(err);
 	if (there <= total)
 		return true;
 	if (!ask_clause(question, true, CLAUSE_MAX_HITS, &found, err) ||
 	    (found && !chroma_parse_records(chroma_body(&question->reply), search->vector,
-					    search->dim, arena, &all, &passing, err))) {
-		if (err->code != ERR_TOO_LARGE)
-			return false;
-		*err = ERR_INIT; /* what came stays */
-		return true;
-	}
+					    search->dim, arena, &all, &passing, err)))
+		return let_it_be(err);
 	passing = keep_passing(search->filter, all, passing);
 	if (passing <= *count)
 		return true;

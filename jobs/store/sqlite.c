@@ -272,7 +272,7 @@ sqlite_ping(struct store *store, struct err *err)
 
 const struct store_ops sqlite_store_ops = {
 	.name = "sqlite",
-	.caps = STORE_CAP_DENSE | STORE_CAP_LEXICAL | STORE_CAP_SNAPSHOT,
+	.caps = STORE_CAP_DENSE | STORE_CAP_LEXICAL | STORE_CAP_SNAPSHOT | STORE_CAP_EXACT,
 	.open = sqlite_open,
 	.close = sqlite_close,
 	.put = sqlite_put,

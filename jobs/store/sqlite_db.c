@@ -243,10 +243,25 @@ make_schema(struct db *db, struct err *err)
 	return db_exec(db, schema, err) && stamp_file(db, err);
 }
 
+/* Two programs that make a new file at a time: SQLite refuses one of them at once, without the busy handler, for each holds what the
+ * other one waits for. */
+static bool
+choose_log(struct db *db, struct err *err)
+{
+	int64_t until_ms = clock_mono_ms() + BUSY_LIMIT_MS;
+
+	while (!db_exec(db, "PRAGMA journal_mode = WAL", err)) {
+		if (err->code != ERR_STORE_UNAVAILABLE || clock_mono_ms() > until_ms)
+			return false;
+		clock_sleep_ms(1 + (int64_t)(id_random_u64() % BUSY_STEP_MAX_MS));
+	}
+	return true;
+}
+
 bool
 db_prepare_schema(struct db *db, struct err *err)
 {
-	if (!db_exec(db, "PRAGMA journal_mode = WAL", err) || !db_exec(db, "BEGIN IMMEDIATE", err))
+	if (!choose_log(db, err) || !db_exec(db, "BEGIN IMMEDIATE", err))
 		return false;
 	if (!make_schema(db, err) || !db_exec(db, "COMMIT", err)) {
 		db_rollback(db);

@@ -28,6 +28,8 @@ enum store_cap {
 	/* put is all or nothing, and a search sees one state of the store: what it sees of a generation is
 	 * whole */
 	STORE_CAP_SNAPSHOT = 4,
+	STORE_CAP_EXACT =
+		8, /* dense search compares every vector; else an index may miss some of those far off */
 };
 
 /* How long a call may take. Zeroed: as long as the store's own limits let it. A store in a file need not look at it. */
